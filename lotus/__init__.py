@@ -1,0 +1,1 @@
+"""THINKING: pure domain logic. No clock, no random, no I/O; see docs/architecture.md."""

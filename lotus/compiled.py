@@ -1,0 +1,26 @@
+"""The one typed door to numba: untyped decorators stop here.
+
+Every compiled loop keeps the chunk law, so `fastmath` and `parallel` are off everywhere, and results are cached
+on disk so that compiling belongs to the set-up. A cached loop does not notice that a loop it calls in another file
+has changed; `connectors/kernel_cache.py` therefore names the cache folder by a digest of all sources.
+"""
+
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a loop over columns to machine code, cached on disk, with strict IEEE arithmetic."""
+    wrapped: Callable[P, R] = numba.njit(cache=True, fastmath=False, error_model="numpy")(function)
+    return wrapped
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Like `compiled`, for small formulas that loops call per row."""
+    wrapped: Callable[P, R] = numba.njit(cache=True, fastmath=False, error_model="numpy", inline="never")(function)
+    return wrapped

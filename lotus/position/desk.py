@@ -1,0 +1,363 @@
+"""The work on one bar of one lane, in the order of scaling.md 5.
+
+    record of the bar -> attempt, episodes, emergency event -> plan -> send -> fills -> end of the cycle -> row
+
+A `Desk` is the working copy of a lane during a step. Marked bars are worked on one by one (`marks.py`); between them
+nothing can change, except while the desk is on the alert: something is owed, pending, or not yet written down. Then
+it looks at every bar.
+"""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from lotus import paper
+from lotus.paper import Execution, PaperConfig
+from lotus.position import marks
+from lotus.position.attempt import FRESH_ATTEMPT, TURNS, Attempt, Blocks, Turn, after_failure, after_success
+from lotus.position.config import PositionConfig
+from lotus.position.episode import BUY_MARGINS, DX_MARGINS, NO_TALLY, DxWindow, Ended, Tally
+from lotus.position.gates import Moment
+from lotus.position.ledger import Fill, apply_fill
+from lotus.position.marks import Bar, Window, marks_of
+from lotus.position.plan import Intent, plan, refused_empty_trim
+from lotus.position.pool import Fuel, PoolEvent, moved
+from lotus.position.record import FRESH, NONE_YET, SELLS, Order, Owed, Record
+from lotus.position.sheets import Sheets, Shown, shown
+from lotus.records import EpisodeKind, OrderKind, State, Status
+from lotus.scene import Scenes
+
+WATCHING = shown(FRESH, Status.WATCH, Blocks(), attempt_active=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """Everything a lane remembers between steps.
+
+    state        engine state of the last bar that was worked on, -1: none
+    alarm        emergency in S3 on the last bar
+    written      what the last position row said
+    unwritten    the record changed after the last bar
+    fill_count   fills of a venue so far in its bar, by kind
+    """
+
+    record: Record = FRESH
+    attempt: Attempt = FRESH_ATTEMPT
+    tally_s1: Tally = NO_TALLY
+    tally_s2: Tally = NO_TALLY
+    window: DxWindow | None = None
+    state: int = NONE_YET
+    alarm: bool = False
+    written: Shown = WATCHING
+    unwritten: bool = False
+    fill_bar: int = NONE_YET
+    fill_count: tuple[int, ...] = (0,) * len(OrderKind)
+
+
+class Board:
+    """The blocks in force; lanes of one token share a board if blocks span timeframes."""
+
+    def __init__(self, blocks: Blocks, *, shared: bool) -> None:
+        """Pin up the blocks."""
+        self.blocks, self.shared = blocks, shared
+
+
+class Desk:
+    """One lane at work. Its inputs are never modified; `lane_state` hands back the new state."""
+
+    def __init__(
+        self, config: PositionConfig, broker: PaperConfig | None, state: LaneState, board: Board, scenes: Scenes
+    ) -> None:
+        """Lay out a batch."""
+        self._config, self._broker, self._board = config, broker, board
+        self._record, self._attempt, self._window = state.record, state.attempt, state.window
+        self._tally_s1, self._tally_s2 = state.tally_s1, state.tally_s2
+        self._state, self._written, self._unwritten = state.state, state.written, state.unwritten
+        self._fill_bar, self._fill_count = state.fill_bar, list(state.fill_count)
+        self._columns = Window(scenes)
+        self._marks = marks_of(scenes.trend, state.alarm)
+        self._next_row, self._next_mark, self._next_zone = 0, 0, 0
+        self._empty_trim = refused_empty_trim(config.dust_usd)
+        self.sheets = Sheets()
+        self._settle()
+
+    # ------------------------------------------------------------------------------------------------------- pace
+
+    def upcoming(self) -> int:
+        """The next row that has to be looked at; the number of rows when there is none."""
+        if self._alert or self._unseen_blocks():
+            return self._next_row
+        return self._marks.rows[self._next_mark]
+
+    def run(self, end: int) -> None:
+        """Work through all rows before `end`."""
+        words, rows, zones = self._marks.words, self._marks.rows, self._marks.zones
+        while (row := self.upcoming()) < end:
+            self._next_row = row + 1
+            if rows[self._next_mark] == row:
+                self._next_mark += 1
+            if zones[self._next_zone] < row:
+                self._count_zones(row)
+            word = words[row]
+            if word == marks.ONLY_TRIM and self._idle:
+                self.sheets.refused_rows.append(row)
+                self.sheets.refused.append(self._empty_trim)
+            else:
+                self._work(row, word)
+        self.skip(end)
+
+    def skip(self, end: int) -> None:
+        """Never look at the rows before `end` again: they came before whatever happens next."""
+        self._next_row = max(self._next_row, end)
+        if self._marks.zones[self._next_zone] < end:
+            self._count_zones(end)
+
+    def lane_state(self) -> LaneState:
+        """What the lane remembers."""
+        return LaneState(
+            record=self._record,
+            attempt=self._attempt,
+            tally_s1=self._tally_s1,
+            tally_s2=self._tally_s2,
+            window=self._window,
+            state=self._state,
+            alarm=self._marks.alarm,
+            written=self._written,
+            unwritten=self._unwritten,
+            fill_bar=self._fill_bar,
+            fill_count=tuple(self._fill_count),
+        )
+
+    def _unseen_blocks(self) -> bool:
+        if not self._board.shared:
+            return False
+        written = self._written
+        return (written.blocked_s1, written.blocked_s2) != self._board.blocks
+
+    def _settle(self) -> None:
+        """Whether the next bar needs a look even without a mark, and whether a trim flag can only be refused."""
+        record = self._record
+        self._alert = (
+            self._unwritten
+            or record.exiting is not None
+            or record.reclaim_since != NONE_YET
+            or (record.emergency.event_on and bool(record.qty))
+            or (record.cycle and (record.overdue or self._state == State.S0))
+        )
+        self._idle = not (self._alert or record.qty or record.unresolved or self._window is not None)
+
+    # ------------------------------------------------------------------------------------------------ order of work
+
+    def _work(self, row: int, word: int) -> None:
+        bar, live = self._columns.bar(row), not word & marks.HISTORY
+        self._state = bar.state
+        closed = self._close_window(bar, live)
+        self._turn(bar, live)
+        if self._marks.zones[self._next_zone] == row:
+            if closed:  # the bar that closed a window opens none
+                self._next_zone += 1
+            else:
+                self._count_zones(row + 1)
+        self._follow_emergency(bar)
+        must_leave = bar.emergency_exit and self._record.qty
+        if live and (word & marks.TRADES or must_leave or self._alert):
+            self._trade(bar, row)
+        if self._config.reclaim.immediate and self._record.reclaim_since != NONE_YET:
+            self._record = self._record._replace(reclaim_since=NONE_YET)
+        self._end_cycle(bar, live)
+        self._write(bar, live)
+        self._settle()
+
+    def _change(self, record: Record) -> None:
+        self._record = record
+        self._unwritten = True
+
+    # --------------------------------------------------------------------------------------- attempts and episodes
+
+    def _turn(self, bar: Bar, live: bool) -> None:
+        turn = TURNS.get((bar.prev_state, bar.state))
+        if turn is None:
+            return
+        self._unwritten = True
+        before, self._attempt = self._attempt, self._attempt.after(turn, bar.ts)
+        if turn is Turn.START:
+            self._tally_s1 = self._tally_s2 = NO_TALLY
+            self._change(self._record._replace(cycle=True, overdue=self._record.cycle))
+        elif before.active and turn in (Turn.SUCCESS, Turn.FAILURE):
+            succeeded = turn is Turn.SUCCESS
+            if live:
+                self._report_attempt(bar.ts, succeeded)
+            if succeeded:
+                self._board.blocks = after_success()
+            elif self._blocks_now(bar.price):
+                self._board.blocks = after_failure(self._board.blocks, self._attempt)
+
+    def _blocks_now(self, price: float) -> bool:
+        if not self._config.blocks.requires_loss:
+            return True
+        record = self._record
+        return record.sells + record.value(price) - record.buys < paper.ZERO
+
+    def _report_attempt(self, ts: int, succeeded: bool) -> None:
+        attempt = self._attempt
+        self.sheets.ended(ts, Ended(EpisodeKind.S1, attempt.started_ts, attempt.entered_s1, succeeded, self._tally_s1))
+        if attempt.s2_started_ts != NONE_YET:
+            self.sheets.ended(
+                ts, Ended(EpisodeKind.S2, attempt.s2_started_ts, attempt.entered_s2, succeeded, self._tally_s2)
+            )
+
+    def _close_window(self, bar: Bar, live: bool) -> bool:
+        window = self._window
+        failed = bar.emergency_exit or bar.state == State.S0
+        if window is None or not (bar.trim or failed):
+            return False
+        self._window = None
+        if live:
+            # an emergency on the bar of a trim comes first in precedence, so it does here
+            succeeded = not failed
+            self.sheets.ended(bar.ts, Ended(EpisodeKind.DX, window.started_ts, window.acted, succeeded, window.tally))
+        return True
+
+    def _count_zones(self, end: int) -> None:
+        """Count the zone bars before `end`. They share a state: changes of state are worked on one by one."""
+        zones, first = self._marks.zones, self._next_zone
+        self._next_zone = last = bisect_left(zones, end, first)
+        state = self._columns.state(zones[first])
+        if state == State.S3:
+            window = self._window or DxWindow(self._columns.ts(zones[first]))
+            self._window = window._replace(tally=self._counted(window.tally, first, last, DX_MARGINS))
+            self._idle = False
+        elif self._attempt.active:
+            if state == State.S1:
+                self._tally_s1 = self._counted(self._tally_s1, first, last, BUY_MARGINS)
+            else:
+                self._tally_s2 = self._counted(self._tally_s2, first, last, BUY_MARGINS)
+
+    def _counted(self, tally: Tally, first: int, last: int, names: tuple[str, ...]) -> Tally:
+        """The tally after the zone bars number `first` to `last`; of equally good bars the earliest stays."""
+        worst = self._marks.worst[first:last]
+        best = max(worst)
+        zone_bars = tally.zone_bars + last - first
+        if best <= tally.worst:
+            return tally._replace(zone_bars=zone_bars)
+        row = self._marks.zones[first + worst.index(best)]
+        return Tally(zone_bars, best, self._columns.ts(row), self._columns.margins(row, len(names)))
+
+    def _follow_emergency(self, bar: Bar) -> None:
+        record = self._record
+        on = bar.emergency_exit and bar.state == State.S3
+        emergency, since = record.emergency, record.reclaim_since
+        if on != emergency.event_on:
+            if on:
+                emergency = emergency._replace(event_on=True, event_value=None, event_executed=False)
+            else:
+                emergency = emergency._replace(event_on=False)
+        if on or bar.state != State.S3:
+            since = NONE_YET
+        elif bar.reclaimed:
+            since = bar.bar_index
+        if emergency is not record.emergency or since != record.reclaim_since:
+            self._record = record._replace(emergency=emergency, reclaim_since=since)
+
+    # ------------------------------------------------------------------------------------------------------ trading
+
+    def _trade(self, bar: Bar, row: int) -> None:
+        record, config = self._record, self._config
+        value = record.value(bar.price)
+        if record.exiting is not None and value < config.dust_usd:
+            self._change(record._replace(exiting=None))
+        moment = Moment(config, self._record, self._attempt, self._board.blocks, bar, value)
+        outcome = plan(moment)
+        for refusal in outcome.refusals:
+            self.sheets.refused_rows.append(row)
+            self.sheets.refused.append(refusal)
+        if outcome.intent is not None:
+            self._send(bar, outcome.intent, self._columns.sentence(row))
+
+    def _send(self, bar: Bar, intent: Intent, sentence: str) -> None:
+        record, order = self._record, intent.order
+        self.sheets.decided(bar, intent, record.pool, sentence)
+        if order.is_exit:
+            owed = Owed(order.kind, order.state)
+            emergency = record.emergency
+            if order.exit_value is not None:
+                emergency = emergency._replace(event_value=order.exit_value)
+            record = record._replace(exiting=owed, emergency=emergency)
+            if intent.cancels is not None:
+                record = record._replace(cancelled=intent.cancels, cancelled_by=owed)
+        self._change(record._replace(in_flight=order))
+        if self._broker is not None:
+            execution = _paper_execution(self._broker, order, bar.price)
+            fill_id = f"{order.kind.name.lower()}:{bar.ts}:0"
+            self.book(Fill(order.kind, bar.ts, fill_id, execution, done=True), bar.ts, 0)
+
+    def book_of_venue(self, fill: Fill, ts: int) -> None:
+        """Apply a report of a venue that happened in the bar that opened at `ts`."""
+        if ts != self._fill_bar:
+            self._fill_bar, self._fill_count = ts, [0] * len(OrderKind)
+        if self.book(fill, ts, self._fill_count[fill.kind]):
+            self._fill_count[fill.kind] += 1
+
+    def book(self, fill: Fill, ts: int, sequence: int) -> bool:
+        """Apply a fill: the ledger, then what counts as entered. Returns whether a row was written."""
+        booked = apply_fill(self._config, self._record, fill)
+        order, execution = booked.order, fill.execution
+        if order is None:
+            return False
+        self._change(booked.record)
+        if execution.qty > paper.ZERO:
+            self.sheets.filled(ts, order.kind, sequence, fill.fill_id, execution, order.state)
+            self._enter(order, execution)
+        self._settle()
+        return execution.qty > paper.ZERO
+
+    def _enter(self, order: Order, execution: Execution) -> None:
+        if order.kind is OrderKind.DX_BUY and self._window is not None:
+            self._window = self._window._replace(acted=True)
+        if order.attempt_ts != self._attempt.started_ts or order.kind in SELLS:
+            return
+        attempt = self._attempt.entered(order.kind)
+        if attempt is not self._attempt:
+            self._attempt = attempt
+            if attempt.failed and self._blocks_now(float(execution.price)):
+                # the attempt failed before its fill arrived: it does count as entered (scaling.md 12)
+                self._board.blocks = after_failure(self._board.blocks, attempt)
+
+    # ------------------------------------------------------------------------------------------- end of the cycle
+
+    def _end_cycle(self, bar: Bar, live: bool) -> None:
+        record = self._record
+        if not record.cycle or record.unresolved or not (bar.state == State.S0 or record.overdue):
+            return
+        if record.value(bar.price) >= self._config.dust_usd:
+            return
+        pool, locked = moved(record.pool, PoolEvent.CLOSE, Fuel())
+        frozen = record._replace(pool=pool, locked=record.locked + locked)
+        if live:
+            closed = shown(frozen, Status.CLOSED, self._board.blocks, attempt_active=self._attempt.active)
+            self.sheets.positioned(bar.ts, closed)
+        if record.overdue:
+            # the attempt that has begun meanwhile goes on in a cycle of its own, from the next bar on
+            self._record = FRESH._replace(cycle=True)
+        else:
+            self._record, self._attempt = FRESH, FRESH_ATTEMPT
+        self._written, self._unwritten = self._shown(flat=True), False
+
+    def _write(self, bar: Bar, live: bool) -> None:
+        if not (self._unwritten or self._unseen_blocks()):
+            return
+        flat = self._record.value(bar.price) < self._config.dust_usd
+        now = self._shown(flat=flat)
+        if live and now != self._written:
+            self.sheets.positioned(bar.ts, now)
+        self._written, self._unwritten = now, False
+
+    def _shown(self, *, flat: bool) -> Shown:
+        record = self._record
+        return shown(record, record.status(flat=flat), self._board.blocks, attempt_active=self._attempt.active)
+
+
+def _paper_execution(broker: PaperConfig, order: Order, close: float) -> Execution:
+    if order.usd is not None:
+        return paper.buy(broker, order.usd, close)
+    assert order.qty is not None, "an order buys or sells"
+    return paper.sell(broker, order.qty, close)

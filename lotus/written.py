@@ -1,0 +1,91 @@
+"""What is written down of what flows by (replay.md 8), as rows of a noun and a lane."""
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from lotus.bar import BarOutputs
+from lotus.columns import Columns, Flags, Objects
+from lotus.dominance import DominanceOutputs
+from lotus.kernel import Chunk, Series
+from lotus.lane import Lane
+from lotus.position.kernel import PositionOutputs
+from lotus.records import BarKind, Bars, DeadLetters, Rejects, Trend
+from lotus.scene import Scenes
+from lotus.timeframe import Timeframe
+
+
+R = TypeVar("R", bound=Columns)
+
+
+class Written(NamedTuple):
+    """Rows of one noun and lane."""
+
+    noun: str
+    lane: Lane
+    rows: Columns
+
+
+def dead_written(dead: DeadLetters) -> Iterator[Written]:
+    """Rows of files that were refused on reading; they belong to no lane."""
+    yield Written("dead_letter", Lane("", "", Timeframe.M1), dead)
+
+
+def bars_written(item: tuple[Lane, Chunk[Bars]]) -> Iterator[Written]:
+    """Real and synthetic bars of every lane."""
+    lane, chunk = item
+    yield Written("bar", lane, _kept(chunk.rows, chunk.rows.history | (chunk.rows.kind == BarKind.GAP)))
+
+
+def ticks_written(item: tuple[Series, BarOutputs]) -> Iterator[Written]:
+    """Corrections of tick-built bars, and the ticks that were refused."""
+    series, outputs = item
+    lane = Lane(series.token, series.venue, Timeframe.M1)
+    yield Written("bar_revision", lane, outputs.revisions)
+    yield Written("dead_letter", lane, _letters(f"ticks {series.venue}:{series.token}", outputs.rejects))
+
+
+def dominance_written(item: tuple[Lane, DominanceOutputs]) -> Iterator[Written]:
+    """Dominance samples that were refused."""
+    lane, outputs = item
+    yield Written("dead_letter", lane, _letters(f"samples {lane.token} {lane.timeframe}", outputs.rejects))
+
+
+def trend_written(item: tuple[Lane, Chunk[Trend]]) -> Iterator[Written]:
+    """Engine records of tokens and drivers."""
+    lane, chunk = item
+    yield Written("trend", lane, _kept(chunk.rows, chunk.rows.history))
+
+
+def posture_written(item: tuple[Lane, Chunk[Scenes]]) -> Iterator[Written]:
+    """Posture of every bar that is no warm-up."""
+    lane, chunk = item
+    yield Written("posture", lane, _kept(chunk.rows.posture, chunk.rows.trend.history))
+
+
+def position_written(item: tuple[str, PositionOutputs]) -> Iterator[Written]:
+    """Everything that an account did, refused and observed."""
+    for out in item[1].lanes:
+        yield Written("decision", out.lane, out.decisions)
+        yield Written("refusal", out.lane, out.refusals)
+        yield Written("fill", out.lane, out.fills)
+        yield Written("position", out.lane, out.positions)
+        yield Written("episode", out.lane, out.episodes)
+
+
+def _kept(rows: R, dropped: Flags) -> R:
+    return rows.take(~dropped) if dropped.any() else rows
+
+
+def _letters(source: str, rejects: Rejects) -> DeadLetters:
+    """Rows that a kernel refused, with what is known of them there."""
+    rows = [json.dumps({"ts": int(ts), "seq": int(seq)}) for ts, seq in zip(rejects.ts, rejects.position, strict=True)]
+    return DeadLetters(_objects([source] * len(rows)), rejects.position, rejects.reason, _objects(rows))
+
+
+def _objects(values: list[str]) -> Objects:
+    result = np.empty(len(values), dtype=np.object_)
+    result[:] = values
+    return result
