@@ -1,0 +1,113 @@
+"""One Parquet file per noun: `ts` in integer ms, money as double, an absent value null (replay.md 8).
+
+Files are written beside their final names and moved there when the run is complete, so a file that is there is whole.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectors.inputs import InputError
+from connectors.nouns import LANE_COLUMNS, NOUNS, Noun
+from lotus.columns import ABSENT, Column, Kind
+from lotus.written import Written
+
+_TYPES = {
+    Kind.TIME: pa.int64(),
+    Kind.INT: pa.int64(),
+    Kind.FLOAT: pa.float64(),
+    Kind.FLAG: pa.bool_(),
+    Kind.ENUM: pa.dictionary(pa.int8(), pa.string()),
+    Kind.TEXT: pa.string(),
+    Kind.JSON: pa.string(),
+    Kind.MONEY: pa.float64(),
+}
+ROW_GROUP_ROWS = 100_000
+
+
+def export_schema(noun: Noun, run_id: str) -> pa.Schema:
+    """Arrow schema of a noun's file; the run is in the file's metadata."""
+    lane = [pa.field(name, pa.dictionary(pa.int32(), pa.string()), nullable=False) for name in LANE_COLUMNS]
+    own = [pa.field(name, _TYPES[column.kind], nullable=column.nullable) for name, column in noun.layout().items()]
+    return pa.schema([*lane, *own], metadata={"run_id": run_id})
+
+
+def arrow_column(column: Column, values: "np.ndarray[Any, Any]") -> pa.Array:
+    """One column with its absent values as nulls."""
+    match column.kind:
+        case Kind.ENUM:
+            assert column.enum is not None, "an ENUM column names its enum"
+            names = pa.array([member.name.lower() for member in column.enum], pa.string())
+            codes = pa.array(values, mask=values == ABSENT)
+            return pa.DictionaryArray.from_arrays(codes, names)
+        case Kind.MONEY:
+            return pa.array([None if value is None else float(value) for value in values], pa.float64())
+        case Kind.TEXT | Kind.JSON:
+            return pa.array(values, pa.string())
+        case Kind.FLOAT:
+            return pa.array(values, mask=np.isnan(values)) if column.nullable else pa.array(values)
+        case Kind.TIME | Kind.INT:
+            return pa.array(values, mask=values == ABSENT) if column.nullable else pa.array(values)
+        case Kind.FLAG:
+            return pa.array(values)
+
+
+class ExportWriter:
+    """Writes every noun of a run into a folder."""
+
+    def __init__(self, folder: Path, run_id: str) -> None:
+        """Open one file per noun; raises InputError when the folder cannot be used."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be used for the export: {error.strerror}") from None
+        self._folder = folder
+        self._schemas = {noun: export_schema(entry, run_id) for noun, entry in NOUNS.items()}
+        self._files = {
+            noun: pq.ParquetWriter(self._unfinished(noun), schema, compression="zstd")
+            for noun, schema in self._schemas.items()
+        }
+        self._waiting: dict[str, list[pa.RecordBatch]] = {noun: [] for noun in NOUNS}
+        self._rows = dict.fromkeys(NOUNS, 0)
+
+    def write(self, items: list[Written]) -> None:
+        """Take rows; they reach the file in groups."""
+        for item in items:
+            if not len(item.rows):
+                continue
+            waiting = self._waiting[item.noun]
+            waiting.append(self._batch(item))
+            self._rows[item.noun] += len(item.rows)
+            if sum(len(batch) for batch in waiting) >= ROW_GROUP_ROWS:
+                self._flush(item.noun)
+
+    def close(self) -> dict[str, int]:
+        """Finish all files and give them their names; rows written by noun."""
+        for noun, file in self._files.items():
+            self._flush(noun)
+            file.close()
+            self._unfinished(noun).rename(self._folder / f"{noun}.parquet")
+        return self._rows
+
+    def _unfinished(self, noun: str) -> Path:
+        return self._folder / f".{noun}.parquet.unfinished"
+
+    def _flush(self, noun: str) -> None:
+        if self._waiting[noun]:
+            table = pa.Table.from_batches(self._waiting[noun], self._schemas[noun]).unify_dictionaries()
+            self._files[noun].write_table(table.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
+            self._waiting[noun] = []
+
+    def _batch(self, item: Written) -> pa.RecordBatch:
+        count = len(item.rows)
+        zeros = pa.array(np.zeros(count, dtype=np.int32))
+        lane = [
+            pa.DictionaryArray.from_arrays(zeros, pa.array([str(value)], pa.string()))
+            for value in (item.lane.token, item.lane.venue, item.lane.timeframe)
+        ]
+        layout = NOUNS[item.noun].layout()
+        own = [arrow_column(column, getattr(item.rows, name)) for name, column in layout.items()]
+        return pa.RecordBatch.from_arrays([*lane, *own], schema=self._schemas[item.noun])
