@@ -1,0 +1,244 @@
+"""The verbs of the command line; each reads its options, calls one function and shows what came of it."""
+
+import json
+import os
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+from collections.abc import Iterator
+
+import typer
+
+from connectors import sample
+from connectors.inputs import BarsFile, HistoryFile, InputError, Inputs, TicksFile, timeframe_of
+from connectors.postgres.connection import connect
+from connectors.postgres.migrate import migrate
+from connectors.postgres.server import EmbeddedPostgres
+from connectors.settings import Settings, config_schema, load_settings
+from connectors.simulator import Market
+from flows import doctor, explain, screen
+from flows.session import Report, Request, run
+from lotus.timeframe import Timeframe
+
+DATABASE = "lotus"
+DEMO_TIMEFRAMES = (Timeframe.M1, Timeframe.M15, Timeframe.H1)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+config_app = typer.Typer(no_args_is_help=True, help="Show the configuration and its schema.")
+app.add_typer(config_app, name="config")
+
+Dsn = Annotated[str | None, typer.Option(help="Your own Postgres; default: an embedded one.", envvar="LOTUS_DSN")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; LOTUS__SECTION__KEY overrides it.")]
+Frames = Annotated[str, typer.Option(help="Timeframes to trade, comma-separated.")]
+
+
+@app.callback()
+def lotus() -> None:
+    """Lotus: ticks to explained position decisions, the same bits live, in replay and in tests."""
+
+
+@app.command("run")
+def run_command(
+    simulate: Annotated[bool, typer.Option(help="A simulated market instead of the recorded sample.")] = False,
+    tokens: Annotated[int, typer.Option(help="Tokens of the simulated market.")] = 12,
+    days: Annotated[int, typer.Option(help="Days of the simulated market.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
+    timeframes: Frames = ",".join(DEMO_TIMEFRAMES),
+    config: ConfigFile = None,
+    dsn: Dsn = None,
+    as_json: Json = False,
+) -> None:
+    """The demo: replay a market through the whole river and explain a few decisions."""
+    inputs = Inputs() if simulate else sample_inputs()
+    market = _market(tokens, days, seed) if simulate else None
+    settings = load_settings(config, os.environ)
+    with _database(dsn, wanted=True) as database:
+        request = Request(inputs, settings, _timeframes(timeframes), market=market, dsn=database)
+        report = _replay(request, as_json=as_json)
+        _finish(report, request, as_json=as_json, decisions=3)
+
+
+@app.command("replay")
+def replay_command(
+    bars: Annotated[list[str], typer.Option(help="VENUE:TF=PATH, repeatable.")] = [],  # noqa: B006 - typer's form
+    ticks: Annotated[list[str], typer.Option(help="VENUE=PATH, repeatable.")] = [],  # noqa: B006
+    history: Annotated[list[str], typer.Option(help="VENUE:TF=PATH[:TOKENS], warm-up, repeatable.")] = [],  # noqa: B006
+    dominance: Annotated[Path | None, typer.Option(help="Dominance samples.")] = None,
+    buckets: Annotated[Path | None, typer.Option(help="Point-in-time table token, since, bucket.")] = None,
+    tokens: Annotated[str, typer.Option(help="Tokens, comma-separated; default: all.")] = "",
+    timeframes: Frames = "1h",
+    start: Annotated[str | None, typer.Option("--from", help="First time, ISO 8601 UTC or ms.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Time after the last, ISO 8601 UTC or ms.")] = None,
+    config: ConfigFile = None,
+    run_id: Annotated[str | None, typer.Option(help="Default: a hash of everything that determines the run.")] = None,
+    dsn: Dsn = None,
+    database: Annotated[bool, typer.Option(help="Write into Postgres.")] = True,
+    export: Annotated[Path | None, typer.Option(help="Folder for one Parquet file per noun.")] = None,
+    takeover: Annotated[bool, typer.Option(help="End another writer of this run.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replay recorded bars and ticks; the same run again is verified, not written twice."""
+    inputs = Inputs(
+        bars=tuple(BarsFile.parse(text) for text in bars),
+        ticks=tuple(TicksFile.parse(text) for text in ticks),
+        history=tuple(HistoryFile.parse(text) for text in history),
+        dominance=dominance,
+        buckets=buckets,
+        tokens=tuple(filter(None, tokens.split(","))),
+        start_ms=moment(start),
+        end_ms=moment(end),
+    )
+    settings = load_settings(config, os.environ)
+    with _database(dsn, wanted=database) as where:
+        request = Request(
+            inputs, settings, _timeframes(timeframes), run_id=run_id, dsn=where, export=export, takeover=takeover
+        )
+        report = _replay(request, as_json=as_json)
+        _finish(report, request, as_json=as_json, decisions=0)
+
+
+@app.command("explain")
+def explain_command(
+    token: Annotated[str | None, typer.Argument(help="Token; default: the last decision of the run.")] = None,
+    timeframe: Annotated[str | None, typer.Argument(help="Timeframe.")] = None,
+    at: Annotated[str | None, typer.Argument(help="Open time of the bar, ISO 8601 UTC or ms.")] = None,
+    number: Annotated[str | None, typer.Option(help=f"One number: {', '.join(explain.NUMBERS)}.")] = None,
+    venue: Annotated[str | None, typer.Option(help="Venue, where several have the token.")] = None,
+    run_id: Annotated[str | None, typer.Option(help="Default: the run started last.")] = None,
+    dsn: Dsn = None,
+    as_json: Json = False,
+) -> None:
+    """Why: a decision, a refusal or one number, as terms that sum exactly, with inputs and their times."""
+    with _database(dsn, wanted=True) as database, connect(_present(database)) as connection:
+        migrate(connection)
+        asked = explain.Asked(token, timeframe, moment(at), number, venue, run_id)
+        story = explain.tell(connection, asked)
+    _show(story, as_json, screen.print_story)
+
+
+@app.command("migrate")
+def migrate_command(dsn: Dsn = None, as_json: Json = False) -> None:
+    """Bring the tables of a database up to date."""
+    with _database(dsn, wanted=True) as database, connect(_present(database)) as connection:
+        applied = migrate(connection)
+    _show({"applied": applied}, as_json, screen.print_migrations)
+
+
+@app.command("doctor")
+def doctor_command(dsn: Dsn = None, as_json: Json = False) -> None:
+    """Check what a run needs: interpreter, packages, kernels, server, folders."""
+    findings = doctor.examine(dsn)
+    _show([finding._asdict() for finding in findings], as_json, screen.print_findings)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(3)
+
+
+@app.command("compile")
+def compile_command(as_json: Json = False) -> None:
+    """Compile the kernels, once per version of their sources; later starts find them."""
+    began = time.perf_counter()
+    with screen.working("compiling the kernels (once)", enabled=not as_json):
+        run(doctor.smallest_run())
+    _show({"seconds": round(time.perf_counter() - began, 1)}, as_json, screen.print_compiled)
+
+
+@config_app.command("show")
+def config_show(
+    config: ConfigFile = None,
+    resolved: Annotated[bool, typer.Option(help="All values, not only those that were set.")] = False,
+    origin: Annotated[bool, typer.Option(help="Where each value comes from.")] = False,
+    as_json: Json = False,
+) -> None:
+    """The configuration after TOML and environment."""
+    settings = load_settings(config, os.environ)
+    rows = [vars_of(setting) for setting in settings.leaves() if resolved or setting.origin != "default"]
+    shown = rows if origin else [{"key": row["key"], "value": row["value"]} for row in rows]
+    _show({"hash": settings.digest(), "settings": shown}, as_json, screen.print_settings)
+
+
+@config_app.command("schema")
+def config_schema_command() -> None:
+    """The JSON Schema of the configuration."""
+    typer.echo(json.dumps(config_schema(), indent=2, sort_keys=True))
+
+
+def sample_inputs() -> Inputs:
+    """The real market that ships with the project."""
+    return Inputs(
+        bars=(BarsFile(sample.VENUE, Timeframe.M1, sample.BARS_1M),),
+        history=(
+            HistoryFile(sample.VENUE, Timeframe.H1, sample.HISTORY_1H),
+            HistoryFile(sample.VENUE, Timeframe.D1, sample.HISTORY_1D),
+        ),
+        dominance=sample.DOMINANCE_1D,
+        buckets=sample.BUCKETS,
+    )
+
+
+def moment(text: str | None) -> int | None:
+    """A time as ms UTC; raises InputError."""
+    if text is None:
+        return None
+    if text.isdigit():
+        return int(text)
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"'{text}' is no time: write 2025-05-25T00:00 (UTC) or milliseconds") from None
+    return round((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def vars_of(setting: Any) -> dict[str, Any]:
+    """A setting as a row."""
+    return {name: getattr(setting, name) for name in ("key", "value", "origin", "spec", "unit")}
+
+
+def _timeframes(text: str) -> tuple[Timeframe, ...]:
+    return tuple(timeframe_of(part.strip()) for part in text.split(",") if part.strip())
+
+
+def _market(tokens: int, days: int, seed: int) -> Market:
+    try:
+        return Market(tokens, days, seed)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+@contextmanager
+def _database(dsn: str | None, *, wanted: bool) -> Iterator[str | None]:
+    """The database to use: the one that was named, else the embedded server's, which stays on for the next command."""
+    if dsn is not None or not wanted:
+        yield dsn if wanted else None
+        return
+    yield EmbeddedPostgres().start().ensure_database(DATABASE)
+
+
+def _present(dsn: str | None) -> str:
+    assert dsn is not None, "this command always has a database"
+    return dsn
+
+
+def _replay(request: Request, *, as_json: bool) -> Report:
+    with screen.progress(enabled=not as_json) as advance:
+        return run(request, advance)
+
+
+def _finish(report: Report, request: Request, *, as_json: bool, decisions: int) -> None:
+    if request.dsn is None:
+        _show(explain.bare_summary(report), as_json, screen.print_summary)
+        return
+    with connect(request.dsn) as connection:
+        summary = explain.summary(connection, report)
+        stories = explain.examples(connection, report.run_id, decisions)
+    _show({**summary, "explained": stories} if decisions else summary, as_json, screen.print_summary)
+
+
+def _show(value: Any, as_json: bool, printer: Any) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(value, default=str) + "\n")
+    else:
+        printer(value)
