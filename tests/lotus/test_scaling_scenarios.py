@@ -1,0 +1,427 @@
+"""The worked scenarios of scaling.md 17 and the integration fixture of section 18, with the printed figures."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lotus.kernel import Chunk
+from lotus.modes import ModeBands
+from lotus.position.config import PositionConfig, SizingConfig
+from lotus.position.kernel import Account, LaneOutputs, step
+from lotus.records import BarKind, Bars, Mode, OrderKind, Postures, State, Status, Trend
+from lotus.scene import Scenes
+from lotus.timeframe import Timeframe
+from lotus.trend import kernel as trend
+from tests.lotus.stage import DEFAULT, FREE, LANE, Live, Stage, fills, opening, refusals, rows_of
+from tests.plain.fixture_f import HOUR_MS, START_MS, fixture_f
+
+S0, S1, S2, S3 = State.S0, State.S1, State.S2, State.S3
+EXIT = "emergency_exit exit_position"
+
+
+def record_of(stage: Stage, config: PositionConfig = DEFAULT) -> Any:
+    return stage.play(config)[0].lanes[0].record
+
+
+def usd(value: Decimal) -> float:
+    return float(value.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
+
+
+def through_s2(stage: Stage, price: float) -> Stage:
+    """Into S3 by way of S2."""
+    return stage.bar(S2, price).bar(S3, price)
+
+
+def with_pool_of_360() -> Stage:
+    """S-8 up to the trim: 12 tokens bought at 50, 3.6 sold at 100, the pool holds 360."""
+    stage = opening(price=50.0).bar(S1, 50.0, "s1_buy")
+    return through_s2(stage, 60.0).bar(S3, 100.0, "trim", level=100.0)
+
+
+# ------------------------------------------------------------------------------------------------------- S-1 to S-3
+
+
+@pytest.mark.parametrize(("a", "first"), [(0.5, 600.0), (0.8, 900.0), (0.1, 300.0)])
+def test_s1_buys_its_share_of_the_cap(a: float, first: float) -> None:
+    _, out = opening().bar(S1, 1.0, "s1_buy", a=a).play()
+    assert fills(out) == [("S1_ENTRY", first, first)]
+
+
+def test_s1_buys_once_per_cycle_even_after_a_flip() -> None:
+    stage = opening().bar(S1, 1.0, "s1_buy").bar(S1, 1.1, "s1_buy").bar(S2, 1.2).bar(S1, 1.1).bar(S1, 1.1, "s1_buy")
+    state, out = stage.play()
+    assert fills(out) == [("S1_ENTRY", 600.0, 600.0)]
+    assert refusals(out) == [("S1_ENTRY", "once_per_cycle")] * 2
+    record = state.lanes[0].record
+    assert record.remaining(Decimal(1000)) == 400
+    assert record.deployed_ratio(Decimal(1000)) == Decimal("0.6")
+
+
+def test_a_missed_s1_may_be_bought_after_an_s2_buy() -> None:
+    stage = opening().bar(S2, 1.3).bar(S2, 1.25, "s2_buy").bar(S1, 1.1).bar(S1, 1.0, "s1_buy")
+    state, out = stage.play()
+    assert fills(out) == [("S2_FLAT", 300.0, 240.0), ("S1_ENTRY", 420.0, 420.0)]
+    record, attempt = state.lanes[0].record, state.lanes[0].attempt
+    assert [float(value) for value in (record.qty, record.buys, record.remaining(Decimal(1000)))] == [660, 720, 280]
+    assert attempt.entered_s1
+    assert attempt.entered_s2
+    assert list(out.decisions.category) == ["entry", "add"]
+
+
+def test_trims_do_not_refill_the_sizing_base() -> None:
+    stage = opening().bar(S2, 1.3).bar(S2, 1.25, "s2_buy", a=0.8).bar(S2, 1.5, "trim", level=1.5)
+    record = record_of(stage)
+    assert (usd(record.pool.basis), usd(record.headroom(Decimal(1000)))) == (216.0, 616.0)
+    assert record.remaining(Decimal(1000)) == 400
+    stage.bar(S1, 1.2).bar(S1, 1.0, "s1_buy").bar(S0, 0.9, EXIT)
+    state, out = stage.play()
+    assert fills(out)[2:] == [("S1_ENTRY", 240.0, 240.0), ("STRUCTURAL_EXIT", 518.4, 576.0)]
+    closed = out.positions.take(slice(-1, None))
+    assert closed.status[0] == Status.CLOSED
+    assert (usd(closed.locked[0]), usd(closed.sells[0] - closed.buys[0])) == (216.0, -105.6)
+    assert state.blocks[0] == (True, True)
+
+
+# ------------------------------------------------------------------------------------------------------- S-4 to S-7
+
+
+def test_a_crowded_aggressive_trim_sells_ninety_percent() -> None:
+    stage = opening().bar(S1, 1.0, "s1_buy", a=0.8).bar(S2, 1.5)
+    stage.bar(S2, 2.0, "trim", level=2.0, e=0.9).bar(S2, 3.0, "trim", level=3.0, e=0.9, index=9)
+    _, out = stage.play()
+    assert fills(out)[1:] == [("TRIM", 1620.0, 810.0), ("TRIM", 162.0, 54.0)]
+    assert usd(record_of(stage).pool.basis) == 1782.0
+    assert list(out.decisions.fraction[1:]) == [Decimal("0.9"), Decimal("0.60")]
+
+
+def test_crowding_wears_off() -> None:
+    stage = opening().bar(S1, 1.0, "s1_buy", a=0.8).bar(S2, 1.5)
+    stage.bar(S2, 2.0, "trim", level=2.0, e=0.2).bar(S2, 2.2, "trim", level=2.2, e=0.2, index=9)
+    _, out = stage.play()
+    assert fills(out)[1:] == [("TRIM", 405.0, 202.5), ("TRIM", 230.175, 104.625)]
+    assert list(out.decisions.fraction[1:]) == [Decimal("0.225"), Decimal("0.15")]
+    assert '"deployed_ratio": "0.495' in out.decisions.reasons[2]
+    assert usd(record_of(stage).pool.basis) == 635.18
+
+
+def test_the_ten_dollar_pool_of_the_seed() -> None:
+    small = replace(DEFAULT, sizing=SizingConfig(Decimal(1000)))
+    stage = opening().bar(S1, 1.0, "s1_buy", a=0.1).bar(S2, 1.0)  # 300 tokens
+    stage.bar(S2, 10 / 90, "trim", level=0.1)  # 30 % of 300 tokens are worth 10
+    stage.bar(S2, 0.5, "s2_buy", a=0.8)
+    record = record_of(stage, small)
+    _, out = stage.play(small)
+    assert fills(out)[1:] == [("TRIM", 10.0, 90.0), ("S2_POOL", 6.0, 12.0)]
+    assert (usd(record.locked), record.pool.status.name) == (4.0, "EMPTY")
+
+
+def test_trims_accumulate_until_one_s2_rebuy() -> None:
+    stage = opening().bar(S1, 1.0, "s1_buy").bar(S2, 1.2).bar(S2, 1.5, "trim", level=1.5)
+    stage.bar(S2, 1.8, "trim", level=1.8, index=7).bar(S2, 1.4, "s2_buy").bar(S2, 1.4, "s2_buy")
+    _, out = stage.play()
+    assert fills(out)[1:] == [("TRIM", 270.0, 180.0), ("TRIM", 226.8, 126.0), ("S2_POOL", 149.04, 106.457143)]
+    assert refusals(out) == [("S2_FLAT", "flat")]
+    assert usd(record_of(stage).locked) == 347.76
+
+
+# ------------------------------------------------------------------------------------------------------ S-8 to S-11
+
+
+def test_the_full_dx_ladder() -> None:
+    stage = with_pool_of_360()
+    for price, atr in ((95.0, 1.0), (90.0, 1.0), (88.5, 1.1), (82.0, 1.1), (81.0, 1.0), (60.0, 1.0)):
+        stage.bar(S3, price, "dx_buy", atr=atr)
+    _, out = stage.play()
+    assert [fill[:2] for fill in fills(out)[2:]] == [("DX_BUY", 36.0)] * 3
+    assert refusals(out) == [("DX_BUY", "next_arm"), ("DX_BUY", "next_arm"), ("DX_BUY", "pool")]
+    assert [round(float(margin), 9) for margin in out.refusals.margin[:2]] == [-1.0, -0.1]
+    arms = out.positions.pool_next_arm
+    assert [round(float(arm), 9) for arm in arms if not math.isnan(arm)] == [89.0, 81.9]
+    assert usd(record_of(stage).locked) == 252.0
+
+
+def test_a_new_trim_ends_an_unfinished_ladder() -> None:
+    stage = with_pool_of_360().bar(S3, 95.0, "dx_buy", a=0.8).bar(S3, 110.0, "trim", level=110.0, index=9)
+    record = record_of(stage)
+    assert (usd(record.locked), usd(record.pool.basis), record.pool.dx_count) == (288.0, 302.21, 0)
+    assert record.pool.next_arm is None
+    stage.bar(S3, 96.0, "dx_buy", atr=1.5)
+    _, out = stage.play()
+    assert [fill[:2] for fill in fills(out)[2:]] == [("DX_BUY", 72.0), ("TRIM", 302.2105), ("DX_BUY", 30.2211)]
+    assert fills(out)[3][2] == 2.747368
+    assert record_of(stage).pool.next_arm == 96.0 - 6 * 1.5
+
+
+def test_the_mode_may_change_inside_a_ladder() -> None:
+    stage = with_pool_of_360()
+    for price, a in ((95.0, 0.8), (89.0, 0.1), (83.0, 0.5)):
+        stage.bar(S3, price, "dx_buy", a=a)
+    _, out = stage.play()
+    assert [fill[1] for fill in fills(out)[2:]] == [72.0, 12.0, 36.0]
+    assert usd(record_of(stage).locked) == 240.0
+
+
+def test_emergency_reclaim_and_chop() -> None:
+    stage = with_pool_of_360().bar(S3, 80.0, "emergency_exit").bar(S3, 82.0, "reclaimed_ema333")
+    stage.bar(S3, 82.0, "reclaimed_ema333").bar(S3, 79.0, "emergency_exit")
+    stage.bar(S3, 81.0, "reclaimed_ema333", a=0.8).bar(S0, 60.0, EXIT)
+    state, out = stage.play()
+    assert fills(out)[2:] == [
+        ("EMERGENCY_EXIT", 672.0, 8.4),
+        ("RECLAIM", 201.6, 2.458537),
+        ("EMERGENCY_EXIT", 194.2244, 2.458537),
+        ("RECLAIM", 116.5346, 1.438699),
+        ("STRUCTURAL_EXIT", 86.322, 1.438699),
+    ]
+    assert refusals(out) == [("RECLAIM", "rebuy_used")]
+    assert [usd(value) for value in out.positions.exit_value if value is not None][-1] == 194.22
+    closed = out.positions.take(slice(-1, None))
+    assert (usd(closed.buys[0]), usd(closed.sells[0])) == (918.13, 1312.55)
+    assert usd(closed.sells[0] - closed.buys[0]) == 394.41
+    assert usd(closed.locked[0]) == 360.0
+    assert state.blocks[0] == (False, False)
+
+
+# ----------------------------------------------------------------------------------------------------- S-12 to S-14
+
+
+def test_after_an_s1_failure_only_a_success_unblocks() -> None:
+    stage = opening().bar(S1, 1.0, "s1_buy").bar(S0, 0.9, EXIT)
+    assert stage.play()[0].blocks[0] == (True, True)
+    stage.bar(S1, 1.0).bar(S1, 1.0, "s1_buy").bar(S2, 1.1).bar(S2, 1.1, "s2_buy").bar(S1, 1.0).bar(S0, 0.9, EXIT)
+    assert stage.play()[0].blocks[0] == (True, True)
+    stage.bar(S1, 1.0).bar(S1, 1.0, "s1_buy").bar(S2, 1.1).bar(S3, 1.2)
+    state, out = stage.play()
+    assert state.blocks[0] == (False, False)
+    assert refusals(out) == [("S1_ENTRY", "blocked_s1"), ("S2_FLAT", "blocked_s2"), ("S1_ENTRY", "blocked_s1")]
+    stage.bar(S3, 1.2, "dx_buy").bar(S3, 1.2, "reclaimed_ema333").bar(S0, 0.9, EXIT)
+    stage.bar(S1, 1.0).bar(S1, 1.0, "s1_buy")
+    _, out = stage.play()
+    assert refusals(out)[3:] == [("DX_BUY", "pool"), ("RECLAIM", "exit_value")]
+    assert [fill[0] for fill in fills(out)] == ["S1_ENTRY", "STRUCTURAL_EXIT", "S1_ENTRY"]
+
+
+def test_an_s2_failure_blocks_s2_only() -> None:
+    stage = opening().bar(S2, 1.3).bar(S2, 1.25, "s2_buy").bar(S1, 1.1).bar(S0, 0.9, EXIT)
+    assert stage.play()[0].blocks[0] == (False, True)
+    stage.bar(S1, 1.0).bar(S1, 1.0, "s1_buy").bar(S2, 1.2).bar(S2, 1.5, "trim", level=1.5).bar(S2, 1.3, "s2_buy")
+    stage.bar(S3, 1.6).bar(S3, 1.4, "dx_buy", atr=0.01)
+    state, out = stage.play()
+    assert state.blocks[0] == (False, False)
+    assert [fill[0] for fill in fills(out)[2:]] == ["S1_ENTRY", "TRIM", "DX_BUY"]
+    assert refusals(out) == [("S2_POOL", "blocked_s2")]
+
+
+def test_a_failure_after_both_entries_blocks_both() -> None:
+    stage = opening().bar(S1, 1.0, "s1_buy").bar(S2, 1.2).bar(S2, 1.5, "trim", level=1.5).bar(S2, 1.3, "s2_buy")
+    stage.bar(S1, 1.0).bar(S0, 0.9, EXIT)
+    state, out = stage.play()
+    assert [fill[0] for fill in fills(out)] == ["S1_ENTRY", "TRIM", "S2_POOL", "STRUCTURAL_EXIT"]
+    assert state.blocks[0] == (True, True)
+
+
+# ----------------------------------------------------------------------------------------------------- S-15 to S-19
+
+
+def test_the_trim_gate_wants_a_new_level_and_three_bars() -> None:
+    stage = opening(price=100.0).bar(S1, 100.0, "s1_buy").bar(S2, 100.0)
+    for index, price, level in (
+        (10, 101.0, 101.5),
+        (11, 101.2, 101.5),
+        (12, 103.2, 104.0),
+        (13, 103.5, 104.0),
+        (16, 103.9, 104.0),
+        (20, 101.0, 101.5),
+    ):
+        stage.bar(S2, price, "trim", level=level, index=index)
+    _, out = stage.play()
+    bars = [int(ts - START_MS) // HOUR_MS for ts in out.fills.ts[1:]]
+    assert bars == [10, 13, 20]
+    assert refusals(out) == [("TRIM", "new_level"), ("TRIM", "cooldown"), ("TRIM", "new_level")]
+    assert [round(float(margin), 9) for margin in out.refusals.margin] == [-1.012, -1.0, -1.039]
+
+
+@pytest.mark.parametrize(("filled", "locked", "pool", "entered"), [("0", 0.0, 100.0, False), ("25", 75.0, 0.0, True)])
+def test_a_rejected_rebuy_keeps_the_pool_and_a_partial_one_empties_it(
+    filled: str, locked: float, pool: float, entered: bool
+) -> None:
+    live = Live()
+    live.bar(S0, 1.0)
+    live.bar(S1, 1.0)
+    live.bar(S1, 1.0, "s1_buy")
+    live.report(OrderKind.S1_ENTRY, "v1", "600", "600")
+    live.bar(S2, 1.2)
+    live.bar(S2, 1.5, "trim", level=1.5)
+    live.report(OrderKind.TRIM, "v2", "180", "100")
+    live.bar(S2, 1.3)
+    live.bar(S2, 1.25, "s2_buy", a=0.8)
+    assert live.outputs[-1].decisions.usd[0] == 60
+    live.report(OrderKind.S2_POOL, "v3", str(Decimal(filled) * 2), filled)
+    assert (usd(live.record.locked), usd(live.record.pool.basis)) == (locked, pool)
+    assert live.state is not None
+    assert live.state.lanes[0].attempt.entered_s2 is entered
+    live.bar(S2, 1.25, "s2_buy", a=0.8)
+    again = live.outputs[-1]
+    assert (len(again.decisions), refusals(again)) == ((0, [("S2_FLAT", "flat")]) if entered else (1, []))
+
+
+def test_a_trim_outranks_a_dx_buy_unless_its_gate_refuses() -> None:
+    stage = (
+        with_pool_of_360().bar(S3, 95.0, "trim dx_buy", level=95.0, index=9).bar(S3, 95.0, "trim dx_buy", level=95.0)
+    )
+    _, out = stage.play()
+    assert [fill[0] for fill in fills(out)[2:]] == ["TRIM", "DX_BUY"]
+    assert refusals(out) == [("DX_BUY", "precedence"), ("TRIM", "new_level")]
+    assert out.refusals.operands[0] == '{"sent": "TRIM"}'
+
+
+def test_a_long_cycle_adds_up() -> None:
+    cap = replace(DEFAULT, sizing=SizingConfig(Decimal(2000)))
+    stage = opening(price=100.0).bar(S1, 100.0, "s1_buy").bar(S2, 110.0)
+    stage.bar(S2, 116.0, "trim", level=116.0).bar(S2, 121.0, "trim", level=121.0, e=0.9, index=10)
+    stage.bar(S2, 117.0, "s2_buy").bar(S3, 150.0)
+    stage.bar(S3, 160.0, "trim", level=160.0, index=20).bar(S3, 200.0, "trim", level=200.0, index=30)
+    for price in (186.0, 170.0, 168.0):
+        stage.bar(S3, price, "dx_buy", atr=3.0)
+    stage.bar(S3, 178.0, "emergency_exit").bar(S3, 179.0, "reclaimed_ema333").bar(S0, 120.0, EXIT)
+    _, out = stage.play(cap)
+    assert [(kind, round(amount, 2)) for kind, amount, _ in fills(out)] == [
+        ("S1_ENTRY", 1200.0),
+        ("TRIM", 417.6),
+        ("TRIM", 609.84),
+        ("S2_POOL", 308.23),
+        ("TRIM", 287.73),
+        ("TRIM", 251.77),
+        ("DX_BUY", 53.95),
+        ("DX_BUY", 53.95),
+        ("EMERGENCY_EXIT", 631.63),
+        ("RECLAIM", 189.49),
+        ("STRUCTURAL_EXIT", 127.03),
+    ]
+    assert refusals(out) == [("DX_BUY", "next_arm")]
+    assert '"deployed_ratio": "0.3912' in out.decisions.reasons[2]
+    closed = out.positions.take(slice(-1, None))
+    assert (usd(closed.buys[0]), usd(closed.sells[0]), usd(closed.locked[0])) == (1805.62, 2325.60, 1150.81)
+    assert usd(closed.sells[0] - closed.buys[0]) == 519.98
+
+
+@pytest.mark.parametrize(
+    ("a", "mode"),
+    [(0.3, Mode.NORMAL), (0.299999, Mode.PATIENT), (0.7, Mode.AGGRESSIVE), (0.1 + 0.2, Mode.NORMAL)],
+)
+def test_band_edges(a: float, mode: Mode) -> None:
+    assert ModeBands().mode_of(a) is mode
+    _, out = opening().bar(S1, 1.0, "s1_buy", a=a).play()
+    assert out.decisions.mode_a[0] == mode
+    assert fills(out)[0][1] == {Mode.PATIENT: 300.0, Mode.NORMAL: 600.0, Mode.AGGRESSIVE: 900.0}[mode]
+
+
+# ------------------------------------------------------------------------------------------- section 18, fixture F
+
+FIXTURE = """
+545 S1_ENTRY 600.0000 102.0802 5.877733 0/0 0
+579 TRIM 105.4438 119.5969 4.996073 105.44/0 0
+617 S2_POOL 31.6331 117.6505 5.264947 0/0 73.81
+665 TRIM 102.3110 129.5499 4.475205 102.31/0 73.81
+676 TRIM 92.2382 137.4064 3.803924 194.55/0 73.81
+693 TRIM 83.2037 145.8208 3.233335 277.75/0 73.81
+696 TRIM 72.3138 149.1005 2.748335 350.07/0 73.81
+699 TRIM 60.9200 147.7742 2.336085 410.99/0 73.81
+702 TRIM 52.9466 151.0979 1.985672 463.93/0 73.81
+720 TRIM 48.3209 162.2319 1.687821 512.25/0 73.81
+723 TRIM 41.9965 165.8807 1.434648 554.25/0 73.81
+739 TRIM 37.9242 176.2298 1.219451 592.17/0 73.81
+766 TRIM 36.7106 200.6950 1.036533 628.89/0 73.81
+769 TRIM 31.8317 204.7319 0.881053 660.72/0 73.81
+776 TRIM 28.8050 217.9585 0.748895 689.52/0 73.81
+779 TRIM 24.6711 219.6218 0.636561 714.19/0 73.81
+785 TRIM 22.3334 233.8963 0.541077 736.53/0 73.81
+788 TRIM 19.1282 235.6812 0.459915 755.65/0 73.81
+794 TRIM 17.3158 250.9994 0.390928 772.97/0 73.81
+797 TRIM 14.8307 252.9149 0.332289 787.80/0 73.81
+801 TRIM 12.9080 258.9721 0.282445 800.71/0 73.81
+869 DX_BUY 80.0709 185.1612 0.714885 800.71/80.07 73.81
+872 EMERGENCY_EXIT 127.6668 178.5838 0.000000 0/0 794.45
+887 RECLAIM 38.3000 178.7964 0.214210 0/0 794.45
+977 EMERGENCY_EXIT 40.5209 189.1642 0.000000 0/0 794.45
+"""
+
+
+@lru_cache(maxsize=1)
+def engine_of_fixture_f() -> Trend:
+    columns = fixture_f()
+    count = len(columns["ts"])
+    real = {"kind": BarKind.REAL, "volume_est": False, "gap_return": False, "history": False, "coverage": 1.0}
+    rows = [
+        real | {name: column[row] for name, column in columns.items()} | {"volume_base": columns["volume"][row]}
+        for row in range(count)
+    ]
+    bars = rows_of(Bars, rows)
+    _, chunk = trend.step(trend.Engine(Timeframe.H1), None, Chunk(bars, int(columns["ts"][-1]) + HOUR_MS))
+    return chunk.rows
+
+
+def fixture_outputs(a: float, e: float) -> LaneOutputs:
+    engine = engine_of_fixture_f()
+    count = len(engine)
+    modes, texts = np.zeros(count, dtype=np.int8), np.full(count, "", dtype=np.object_)
+    posture = Postures(engine.ts, np.full(count, a), np.full(count, e), modes, modes, texts, texts)
+    chunk = Chunk(Scenes(engine, posture), int(engine.ts[-1]) + HOUR_MS)
+    _, outputs = step(Account((LANE,), DEFAULT, FREE), None, ((LANE, chunk),))
+    return outputs.lanes[0]
+
+
+def short(value: Decimal) -> str:
+    return f"{value:.2f}" if value else "0"
+
+
+def test_fixture_f_fills_as_printed() -> None:
+    out = fixture_outputs(0.5, 0.2)
+    after = {int(ts): row for row, ts in enumerate(out.positions.ts)}
+    lines = []
+    for row, ts in enumerate(out.fills.ts):
+        here, fill = after[int(ts)], out.fills
+        pool = f"{short(out.positions.pool_basis[here])}/{short(out.positions.pool_redeployed[here])}"
+        lines.append(
+            f"{int(ts - START_MS) // HOUR_MS} {OrderKind(int(fill.kind[row])).name} {fill.usd[row]:.4f} "
+            f"{fill.price[row]:.4f} {out.positions.qty[here]:.6f} {pool} {short(out.positions.locked[here])}"
+        )
+    assert lines == FIXTURE.strip().splitlines()
+    dx = after[START_MS + 869 * HOUR_MS]
+    assert round(float(out.positions.pool_next_arm[dx]), 4) == 167.4214
+
+
+def test_fixture_f_refuses_and_closes_as_printed() -> None:
+    out = fixture_outputs(0.5, 0.2)
+    bars = [int(ts - START_MS) // HOUR_MS for ts in out.refusals.ts]
+    dx = [(bar, gate) for bar, (kind, gate) in zip(bars, refusals(out), strict=True) if kind == "DX_BUY"]
+    assert dx == [(870, "next_arm"), (871, "next_arm"), (976, "pool")]
+    assert Counter(kind for kind, _ in refusals(out))["TRIM"] == 82 - 19
+    closed = out.positions.take(slice(-1, None))
+    assert int(closed.ts[0] - START_MS) // HOUR_MS == 1046
+    assert closed.status[0] == Status.CLOSED
+    assert (usd(closed.buys[0]), usd(closed.sells[0])) == (750.00, 1074.34)
+    assert usd(closed.sells[0] - closed.buys[0]) == 324.34
+    assert not any('"multiplier": "1.5"' in text for text in out.decisions.reasons)
+
+
+def test_fixture_f_with_a_bolder_posture() -> None:
+    out = fixture_outputs(0.8, 0.5)
+    by_bar = {
+        int(ts - START_MS) // HOUR_MS: usd(amount) for ts, amount in zip(out.fills.ts, out.fills.usd, strict=True)
+    }
+    printed = {545: 900.0, 579: 474.50, 617: 284.70, 665: 282.51, 869: 209.28, 872: 203.96, 887: 122.37, 977: 129.47}
+    assert {bar: by_bar[bar] for bar in printed} == printed
+    assert out.decisions.fraction[1] == Decimal("0.45")
+    locked = [usd(value) for value in out.positions.locked]
+    assert 189.80 in locked
+    assert 1026.91 in locked
+    closed = out.positions.take(slice(-1, None))
+    assert (usd(closed.buys[0]), usd(closed.sells[0])) == (1516.35, 1854.31)
+    assert usd(closed.sells[0] - closed.buys[0]) == 337.96
