@@ -60,17 +60,18 @@ class ExportWriter:
 
     def __init__(self, folder: Path, run_id: str) -> None:
         """Open one file per noun; raises InputError when the folder cannot be used."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{folder} cannot be used for the export: {error.strerror}") from None
         self._folder = folder
         self._schemas = {noun: export_schema(entry, run_id) for noun, entry in NOUNS.items()}
-        self._files = {
-            noun: pq.ParquetWriter(self._unfinished(noun), schema, compression="zstd")
-            for noun, schema in self._schemas.items()
-        }
-        self._waiting: dict[str, list[pa.RecordBatch]] = {noun: [] for noun in NOUNS}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._files = {
+                noun: pq.ParquetWriter(self._unfinished(noun), schema, compression="zstd")
+                for noun, schema in self._schemas.items()
+            }
+        except OSError as error:
+            raise InputError(f"{folder} cannot be used for the export: {error.strerror or error}") from None
+        self._waiting: dict[str, list[Written]] = {noun: [] for noun in NOUNS}
+        self._waiting_rows = dict.fromkeys(NOUNS, 0)
         self._rows = dict.fromkeys(NOUNS, 0)
 
     def write(self, items: list[Written]) -> None:
@@ -78,10 +79,9 @@ class ExportWriter:
         for item in items:
             if not len(item.rows):
                 continue
-            waiting = self._waiting[item.noun]
-            waiting.append(self._batch(item))
-            self._rows[item.noun] += len(item.rows)
-            if sum(len(batch) for batch in waiting) >= ROW_GROUP_ROWS:
+            self._waiting[item.noun].append(item)
+            self._waiting_rows[item.noun] += len(item.rows)
+            if self._waiting_rows[item.noun] >= ROW_GROUP_ROWS:
                 self._flush(item.noun)
 
     def close(self) -> dict[str, int]:
@@ -89,6 +89,7 @@ class ExportWriter:
         for noun, file in self._files.items():
             self._flush(noun)
             file.close()
+        for noun in self._files:
             self._unfinished(noun).rename(self._folder / f"{noun}.parquet")
         return self._rows
 
@@ -96,18 +97,24 @@ class ExportWriter:
         return self._folder / f".{noun}.parquet.unfinished"
 
     def _flush(self, noun: str) -> None:
-        if self._waiting[noun]:
-            table = pa.Table.from_batches(self._waiting[noun], self._schemas[noun]).unify_dictionaries()
-            self._files[noun].write_table(table.combine_chunks(), row_group_size=ROW_GROUP_ROWS)
-            self._waiting[noun] = []
+        items, self._waiting[noun] = self._waiting[noun], []
+        if items:
+            self._files[noun].write_batch(_batch(self._schemas[noun], NOUNS[noun], items))
+            self._rows[noun] += self._waiting_rows[noun]
+            self._waiting_rows[noun] = 0
 
-    def _batch(self, item: Written) -> pa.RecordBatch:
-        count = len(item.rows)
-        zeros = pa.array(np.zeros(count, dtype=np.int32))
-        lane = [
-            pa.DictionaryArray.from_arrays(zeros, pa.array([str(value)], pa.string()))
-            for value in (item.lane.token, item.lane.venue, item.lane.timeframe)
-        ]
-        layout = NOUNS[item.noun].layout()
-        own = [arrow_column(column, getattr(item.rows, name)) for name, column in layout.items()]
-        return pa.RecordBatch.from_arrays([*lane, *own], schema=self._schemas[item.noun])
+
+def _batch(schema: pa.Schema, noun: Noun, items: list[Written]) -> pa.RecordBatch:
+    """The rows of many lanes as one group, in the order in which they came."""
+    counts = [len(item.rows) for item in items]
+    lane = [_repeated([str(item.lane[place]) for item in items], counts) for place in range(len(LANE_COLUMNS))]
+    rows = noun.rows.concat([item.rows for item in items])
+    own = [arrow_column(column, getattr(rows, name)) for name, column in noun.layout().items()]
+    return pa.RecordBatch.from_arrays([*lane, *own], schema=schema)
+
+
+def _repeated(values: list[str], counts: list[int]) -> pa.Array:
+    """Each value as often as it counts, by codes."""
+    names = sorted(set(values))
+    codes = np.repeat(np.array([names.index(value) for value in values], dtype=np.int32), counts)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names, pa.string()))

@@ -75,6 +75,11 @@ class Inputs:
     start_ms: int | None = None
     end_ms: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a span without time."""
+        if self.start_ms is not None and self.end_ms is not None and self.start_ms >= self.end_ms:
+            raise InputError("the span is empty: --from must be before --to")
+
     def paths(self) -> tuple[Path, ...]:
         """All files in the order of the options."""
         named = (

@@ -6,6 +6,7 @@ of all kernel sources: another source, another folder.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numba
 
@@ -17,5 +18,6 @@ def use_kernel_cache() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(cache) / "lotus" / "kernels" / code_revision(("lotus",))[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    numba.config.CACHE_DIR = str(folder)
+    settings: Any = numba.config
+    settings.CACHE_DIR = str(folder)
     return folder

@@ -1,28 +1,33 @@
-"""Parquet files to columns: schema checks that refuse a file, row checks that dead-letter a row (docs/bad-input.md)."""
+"""What the files of a replay hold: bars, trades, dominance, buckets; each row is taken or dead (docs/bad-input.md)."""
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from connectors.checks import Verdict, outside_of_time, price_faults, repeated, unit_of
+from connectors.checks import Checks, Verdict, bar_faults, inside, outside_of_time, repeated, value_faults
 from connectors.inputs import InputError
-from lotus.columns import ABSENT, F64, I64, Flags, Objects
+from connectors.sheet import MISSING, Sheet, content_digest, open_sheet
+from lotus.columns import ABSENT, F64, I64, Flags
 from lotus.feed import BucketTag
 from lotus.kernel import Series
-from lotus.records import DeadLetters, Side
+from lotus.records import DeadLetters, Samples, Side
 from lotus.timeframe import Timeframe
 
-BAR_COLUMNS = ("token", "ts", "open", "high", "low", "close", "volume")
+__all__ = ["BarRows", "Read", "TickRows", "content_digest", "read_bars", "read_buckets", "read_samples", "read_ticks"]
+
+PRICES = ("open", "high", "low", "close", "volume")
 BUCKETS = ("nano", "micro", "mid", "big", "large", "xl")
-TICK_COLUMNS = ("token", "ts", "price", "size")
+SIDES = {side.name.lower(): int(side) for side in Side}
 E8 = 100_000_000
 LARGEST_E8 = 2**62
+EXACT_BELOW = 2.0**26  # doubles below it stand closer together than 1e-8, so units of 1e-8 are told apart
+WHOLE_PERCENT = 100.0
+K = TypeVar("K")
 T = TypeVar("T")
 
 
@@ -37,15 +42,19 @@ class BarRows:
     close: F64
     volume_base: F64
 
-    def take(self, rows: slice | Flags) -> "BarRows":
+    def take(self, rows: I64 | Flags) -> "BarRows":
         """The chosen rows."""
-        prices = (self.open[rows], self.high[rows], self.low[rows], self.close[rows])
-        return BarRows(self.ts[rows], *prices, self.volume_base[rows])
+        return BarRows(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def with_more(self, more: "BarRows") -> "BarRows":
+        """These and more rows in time order; no time stands in both."""
+        both = BarRows(*(np.concatenate([getattr(self, name), getattr(more, name)]) for name in self.__slots__))
+        return both.take(np.argsort(both.ts, kind="stable"))
 
 
 @dataclass(frozen=True, slots=True)
 class TickRows:
-    """Accepted trades of one token in the order of the file."""
+    """Accepted trades of one token in order of arrival."""
 
     ts: I64
     price_e8: I64
@@ -54,58 +63,32 @@ class TickRows:
     seq: I64
     trade_id: I64
 
+    def take(self, rows: I64 | Flags) -> "TickRows":
+        """The chosen rows."""
+        return TickRows(*(getattr(self, name)[rows] for name in self.__slots__))
+
+    def with_more(self, more: "TickRows") -> "TickRows":
+        """These and more rows in order of arrival; no number stands in both."""
+        both = TickRows(*(np.concatenate([getattr(self, name), getattr(more, name)]) for name in self.__slots__))
+        return both.take(np.argsort(both.seq, kind="stable"))
+
 
 @dataclass(frozen=True, slots=True)
-class Read(Generic[T]):
-    """What a file gave: rows by series, rejected rows, how many rows were looked at, and all tokens of the file."""
+class Read(Generic[K, T]):
+    """What a file gave.
 
-    series: dict[Series, T]
+    series  accepted rows by series
+    dead    rejected rows
+    rows_in number of rows that were looked at: accepted and rejected
+    length  number of rows of the file
+    tokens  all tokens of the file
+    """
+
+    series: dict[K, T]
     dead: DeadLetters
     rows_in: int
-    known_tokens: tuple[str, ...]
-
-
-def content_digest(path: Path) -> str:
-    """sha256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_table(path: Path, required: tuple[str, ...]) -> pa.Table:
-    """A Parquet file with at least these columns, `ts` as integer milliseconds; raises InputError."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path} cannot be read as Parquet: {error}") from error
-    missing = [name for name in required if name not in table.column_names]
-    if missing:
-        raise InputError(f"{path} lacks the column(s) {', '.join(missing)}: it has {', '.join(table.column_names)}")
-    position = table.column_names.index("ts")
-    return table.set_column(position, "ts", _milliseconds(path, table["ts"]))
-
-
-def _milliseconds(path: Path, ts: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_timestamp(ts.type):
-        if ts.type.tz is None:
-            raise InputError(f"{path}: ts has no time zone: store it as UTC, or as integer milliseconds")
-        return ts.cast(pa.timestamp("ms", tz="UTC"), safe=False).cast(pa.int64())
-    if not pa.types.is_integer(ts.type):
-        raise InputError(f"{path}: ts is {ts.type}: store it as integer milliseconds UTC")
-    unit = unit_of(ts.drop_null().cast(pa.int64()).to_numpy())
-    if unit is not None:
-        raise InputError(f"{path}: ts is in {unit}: store it as integer milliseconds UTC")
-    return ts.cast(pa.int64())
-
-
-def column_of(path: Path, table: pa.Table, name: str) -> F64:
-    """A numeric column as double, null as NaN; raises InputError."""
-    kind = table[name].type
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_decimal(kind)):
-        raise InputError(f"{path}: {name} is {kind}: store it as double")
-    values = table[name].cast(pa.float64()).to_numpy()
-    return np.asarray(values, dtype=np.float64)
+    length: int
+    tokens: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +99,14 @@ class Labels:
     series: tuple[Series, ...]
 
     @property
-    def missing(self) -> Flags:
-        """Rows without a token."""
-        return np.asarray(self.codes < 0, dtype=np.bool_)
+    def tokens(self) -> frozenset[str]:
+        """All tokens of the file."""
+        return frozenset(one.token for one in self.series)
 
     def wanted(self, tokens: tuple[str, ...]) -> Flags:
         """Rows of these tokens (none named: all), and rows without a token."""
         chosen = np.array([*(not tokens or one.token in tokens for one in self.series), True], dtype=np.bool_)
         return np.asarray(chosen[self.codes], dtype=np.bool_)
-
-    def names(self) -> Objects:
-        """The token of each row, None where missing."""
-        table = np.array([*(one.token for one in self.series), None], dtype=np.object_)
-        return np.asarray(table[self.codes], dtype=np.object_)
 
     def split(self, good: Flags, order_by: I64) -> list[tuple[Series, I64]]:
         """Row numbers of each series among the good rows, ordered by `order_by`."""
@@ -138,30 +116,16 @@ class Labels:
         pieces = ((one, ordered[edges[code] : edges[code + 1]]) for code, one in enumerate(self.series))
         return sorted((one, np.asarray(index, dtype=np.int64)) for one, index in pieces if len(index))
 
-
-def _labels(path: Path, table: pa.Table, venue: str) -> Labels:
-    """Series of the rows; a `market` column takes the place of the venue (replay.md 3)."""
-    tokens, token_names = _texts(path, table, "token")
-    venues: I64 = np.zeros(len(tokens), dtype=np.int64)
-    venue_names: tuple[str, ...] = (venue,)
-    if "market" in table.column_names:
-        venues, venue_names = _texts(path, table, "market")
-    combined = np.where((tokens < 0) | (venues < 0), -1, venues * len(token_names) + tokens)
-    series = tuple(Series(one, token) for one in venue_names for token in token_names)
-    return Labels(np.asarray(combined, dtype=np.int64), series)
+    def known(self, considered: Flags, key: I64, earlier: Mapping[Series, I64]) -> Flags:
+        """Considered rows whose key an earlier file of their series has."""
+        result = np.zeros(len(key), dtype=np.bool_)
+        if earlier:
+            for one, rows in self.split(considered, key):
+                result[rows] = np.isin(key[rows], earlier.get(one, ()))
+        return result
 
 
-def _texts(path: Path, table: pa.Table, name: str) -> tuple[I64, tuple[str, ...]]:
-    """Codes of a text column, -1 for null and blank, and the texts behind them."""
-    kind = table[name].type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
-        raise InputError(f"{path}: {name} is {kind}: store it as text")
-    values = pc.utf8_trim_whitespace(table[name].cast(pa.large_string()))
-    encoded = pc.if_else(pc.equal(values, ""), None, values).combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.combine_chunks()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
-    return np.asarray(codes, dtype=np.int64), tuple(encoded.dictionary.to_pylist())
+NOTHING_EARLIER: Mapping[Series, I64] = MappingProxyType({})
 
 
 def read_bars(
@@ -171,137 +135,159 @@ def read_bars(
     tokens: tuple[str, ...],
     start_ms: int | None,
     end_ms: int | None,
-) -> Read[BarRows]:
+    *,
+    source: str = "bars",
+    earlier: Mapping[Series, I64] = NOTHING_EARLIER,
+) -> Read[Series, BarRows]:
     """Bars of a file, inside `[start_ms, end_ms)`; a bar must also end by `end_ms`.
 
-    Rows of other tokens and times are not looked at. Raises InputError when the file as a whole is unusable.
+    earlier  times of each series that other files have given
+    raises   InputError when the file as a whole is unusable
     """
-    table = read_table(path, BAR_COLUMNS)
-    labels = _labels(path, table, venue)
-    late = table["ts"].is_null().to_numpy()
-    ts = pc.fill_null(table["ts"], 0).to_numpy().astype(np.int64)
-    selected = labels.wanted(tokens) & _inside(ts, late, timeframe.ms, start_ms, end_ms)
-    values = {name: column_of(path, table, name) for name in BAR_COLUMNS[2:]}
-    faults = (
-        ("token_missing", labels.missing),
-        ("time_missing", late),
-        ("time_out_of_range", outside_of_time(ts)),
-        ("time_not_on_grid", ts % timeframe.ms != 0),
-        *price_faults(values["open"], values["high"], values["low"], values["close"], values["volume"]),
-    )
-    sound = selected & ~np.logical_or.reduce([bad for _, bad in faults])
+    sheet = open_sheet(path, ("token", "ts", *PRICES))
+    codes, names = sheet.texts("token")
+    labels = Labels(codes, tuple(Series(venue, token) for token in names))
+    values = {name: sheet.numbers(name) for name in PRICES}
     verdict = Verdict.of(
-        len(ts),
-        (*((name, bad & selected) for name, bad in faults), ("duplicate", repeated(labels.codes, ts, sound))),
+        labels.wanted(tokens) & (inside(sheet.ts, timeframe.ms, start_ms, end_ms) | sheet.no_time),
+        (
+            ("token_missing", labels.codes == MISSING),
+            *_time_faults(sheet),
+            ("time_not_on_grid", sheet.ts % timeframe.ms != 0),
+            *bar_faults(values),
+        ),
     )
-    raw = {"token": labels.names(), "ts": ts, **values}
-    good = selected & verdict.accepted
-    rows = {
-        one: BarRows(ts[index], *(values[column][index] for column in BAR_COLUMNS[2:]))
-        for one, index in labels.split(good, ts)
-    }
-    return Read(
-        rows,
-        verdict.dead(str(path.name), raw),
-        int(selected.sum()),
-        tuple(one.token for one in labels.series),
-    )
+    again = repeated(labels.codes, sheet.ts, verdict.accepted)
+    again |= labels.known(verdict.accepted, sheet.ts, earlier)
+    verdict = verdict.also("duplicate", again)
+    columns = BarRows(sheet.ts, *(values[name] for name in PRICES))
+    rows = {one: columns.take(index) for one, index in labels.split(verdict.accepted, sheet.ts)}
+    return Read(rows, verdict.dead(source, sheet.table), int(verdict.selected.sum()), len(sheet), labels.tokens)
 
 
 def read_ticks(
-    path: Path, venue: str, tokens: tuple[str, ...], start_ms: int | None, end_ms: int | None
-) -> Read[TickRows]:
-    """Trades of a file by token in file order; prices and sizes become exact integers of 1e-8.
+    path: Path,
+    venue: str,
+    tokens: tuple[str, ...],
+    start_ms: int | None,
+    end_ms: int | None,
+    *,
+    source: str = "ticks",
+    first_seq: int = 0,
+    earlier: Mapping[Series, I64] = NOTHING_EARLIER,
+) -> Read[Series, TickRows]:
+    """Trades of a file in order of arrival; prices and sizes become exact integers of 1e-8.
 
-    Optional columns: side (buy, sell), trade_id, seq (arrival order; the row number when absent).
+    Optional columns: market (takes the place of the venue), side (buy, sell), trade_id, seq (order of arrival; the row
+    number, counted from `first_seq`, when absent).
+
+    earlier  numbers of arrival of each series that other files have given
+    raises   InputError when the file as a whole is unusable
     """
-    table = read_table(path, TICK_COLUMNS)
-    labels = _labels(path, table, venue)
-    late = table["ts"].is_null().to_numpy()
-    ts = pc.fill_null(table["ts"], 0).to_numpy().astype(np.int64)
-    selected = labels.wanted(tokens) & _inside(ts, late, 0, start_ms, end_ms)
-    price, size = column_of(path, table, "price"), column_of(path, table, "size")
-    price_e8, price_exact, price_fits = _scaled(price)
-    size_e8, size_exact, size_fits = _scaled(size)
-    seq = _integers(path, table, "seq", np.arange(len(ts), dtype=np.int64))
-    with np.errstate(invalid="ignore"):
-        faults = (
-            ("token_missing", labels.missing),
-            ("time_missing", late),
-            ("time_out_of_range", outside_of_time(ts)),
-            ("price_not_finite", ~np.isfinite(price)),
-            ("price_not_positive", price <= 0),
-            ("size_not_finite", ~np.isfinite(size)),
-            ("size_not_positive", size <= 0),
-            ("too_large", ~(price_fits & size_fits)),
-            ("precision", ~(price_exact & size_exact)),
-        )
-    verdict = Verdict.of(len(ts), tuple((name, bad & selected) for name, bad in faults))
-    side = _sides(table)
-    trade_id = _integers(path, table, "trade_id", _hashed(ts, price_e8, size_e8, side, seq))
-    raw = {"token": labels.names(), "ts": ts, "price": price, "size": size, "trade_id": trade_id}
-    good = selected & verdict.accepted
-    rows = {
-        one: TickRows(ts[index], price_e8[index], size_e8[index], side[index], seq[index], trade_id[index])
-        for one, index in labels.split(good, seq)
-    }
-    return Read(
-        rows,
-        verdict.dead(str(path.name), raw),
-        int(selected.sum()),
-        tuple(one.token for one in labels.series),
+    sheet = open_sheet(path, ("token", "ts", "price", "size"), ("market", "side", "trade_id", "seq"))
+    labels, no_market = _market_labels(sheet, venue)
+    values = {name: sheet.numbers(name) for name in ("price", "size")}
+    price_e8, price_faults = _scaled(values["price"])
+    size_e8, size_faults = _scaled(values["size"])
+    seq = sheet.integers("seq", first_seq + np.arange(len(sheet), dtype=np.int64))
+    verdict = Verdict.of(
+        labels.wanted(tokens) & (inside(sheet.ts, 0, start_ms, end_ms) | sheet.no_time),
+        (
+            ("market_missing", no_market),
+            ("token_missing", labels.codes == MISSING),
+            *_time_faults(sheet),
+            *value_faults(values, positive=(("price", ("price",)), ("size", ("size",)))),
+            *price_faults,
+            *size_faults,
+        ),
     )
+    again = repeated(labels.codes, seq, verdict.accepted) | labels.known(verdict.accepted, seq, earlier)
+    verdict = verdict.also("seq_repeated", again)
+    side = sheet.labels("side", SIDES, ABSENT)
+    trade_id = sheet.integers("trade_id", _hashed(sheet.ts, price_e8, size_e8, side, seq))
+    columns = TickRows(sheet.ts, price_e8, size_e8, side, seq, trade_id)
+    rows = {one: columns.take(index) for one, index in labels.split(verdict.accepted, seq)}
+    return Read(rows, verdict.dead(source, sheet.table), int(verdict.selected.sum()), len(sheet), labels.tokens)
+
+
+def read_samples(path: Path, columns: Mapping[str, str], end_ms: int) -> Read[str, Samples]:
+    """Dominance samples up to `end_ms`, by series: `columns` names the column of each, in percent.
+
+    Every level is a row of its own. Raises InputError when the file as a whole is unusable.
+    """
+    sheet = open_sheet(path, ("ts", *columns.values()))
+    selected = np.asarray((sheet.ts <= end_ms) | outside_of_time(sheet.ts), dtype=np.bool_)
+    found, dead = {}, []
+    for name, column in columns.items():
+        level = sheet.numbers(column)
+        with np.errstate(invalid="ignore"):
+            range_fault = (level <= 0) | (level >= WHOLE_PERCENT)
+        verdict = Verdict.of(
+            selected,
+            (
+                *_time_faults(sheet),
+                ("dominance_not_finite", ~np.isfinite(level)),
+                ("dominance_range", range_fault),
+            ),
+        )
+        again = repeated(np.zeros(len(sheet), dtype=np.int64), sheet.ts, verdict.accepted)
+        verdict = verdict.also("duplicate", again)
+        dead.append(verdict.dead(f"dominance {column}", sheet.table.select(["ts", column])))
+        rows = np.flatnonzero(verdict.accepted)
+        rows = rows[np.argsort(sheet.ts[rows], kind="stable")]
+        found[name] = Samples(sheet.ts[rows], level[rows])
+    return Read(found, DeadLetters.concat(dead), len(columns) * int(selected.sum()), len(sheet))
 
 
 def read_buckets(path: Path) -> tuple[BucketTag, ...]:
     """The table `token, since, bucket[, measure_usd]` (replay.md 5); raises InputError."""
-    if not path.exists():
-        raise InputError(f"{path} does not exist: check the path")
-    table = pq.read_table(path)
-    missing = [name for name in ("token", "since", "bucket") if name not in table.column_names]
-    if missing:
-        raise InputError(f"{path} lacks the column(s) {', '.join(missing)}: a bucket table has token, since, bucket")
-    rows = table.to_pylist()
-    unknown = sorted({str(row["bucket"]) for row in rows} - set(BUCKETS))
+    sheet = open_sheet(path, ("token", "since", "bucket"), ("measure_usd",), time="since")
+    tokens, token_names = sheet.texts("token")
+    buckets, bucket_names = sheet.texts("bucket")
+    unknown = sorted(set(bucket_names) - set(BUCKETS))
     if unknown:
         raise InputError(f"{path}: unknown bucket(s) {', '.join(unknown)}: use {' '.join(BUCKETS)}")
-    tags = (BucketTag(row["token"], row["since"], row["bucket"], row.get("measure_usd") or 0.0) for row in rows)
-    return tuple(sorted(tags))
+    if (tokens == MISSING).any() or (buckets == MISSING).any() or sheet.no_time.any():
+        raise InputError(f"{path}: every row names a token, a time and a bucket: fill them in")
+    if repeated(tokens, sheet.ts, np.ones(len(sheet), dtype=np.bool_)).any():
+        raise InputError(f"{path}: a token has two buckets at one time: keep one")
+    measure = np.zeros(len(sheet))
+    if sheet.has("measure_usd"):
+        measure = np.nan_to_num(sheet.numbers("measure_usd"))
+    rows = zip(tokens, sheet.ts.tolist(), buckets, measure.tolist(), strict=True)
+    return tuple(
+        sorted(BucketTag(token_names[token], since, bucket_names[bucket], usd) for token, since, bucket, usd in rows)
+    )
 
 
-def _inside(ts: I64, late: Flags, length_ms: int, start_ms: int | None, end_ms: int | None) -> Flags:
-    inside = np.ones(len(ts), dtype=np.bool_)
-    if start_ms is not None:
-        inside &= ts >= start_ms
-    if end_ms is not None:
-        inside &= (ts < end_ms) & (ts + length_ms <= end_ms)
-    return inside | late | outside_of_time(ts)
+def _time_faults(sheet: Sheet) -> Checks:
+    return ("time_missing", sheet.no_time), ("time_out_of_range", outside_of_time(sheet.ts))
 
 
-def _scaled(values: F64) -> tuple[I64, Flags, Flags]:
-    """Units of 1e-8, which values have at most 8 decimals, and which fit."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        fits = np.abs(values) * E8 < LARGEST_E8
-        units = np.rint(np.where(fits & np.isfinite(values), values, 0.0) * E8)
-        exact = units / E8 == values
-    return units.astype(np.int64), np.asarray(exact | ~fits, dtype=np.bool_), np.asarray(fits, dtype=np.bool_)
+def _market_labels(sheet: Sheet, venue: str) -> tuple[Labels, Flags]:
+    """Series of trades, and rows that name no market although there is a column for it (replay.md 3)."""
+    tokens, token_names = sheet.texts("token")
+    if not sheet.has("market"):
+        series = tuple(Series(venue, token) for token in token_names)
+        return Labels(tokens, series), np.zeros(len(sheet), dtype=np.bool_)
+    markets, market_names = sheet.texts("market")
+    missing = (tokens == MISSING) | (markets == MISSING)
+    codes = np.where(missing, MISSING, markets * len(token_names) + tokens)
+    series = tuple(Series(market, token) for market in market_names for token in token_names)
+    return Labels(np.asarray(codes, dtype=np.int64), series), np.asarray(markets == MISSING, dtype=np.bool_)
 
 
-def _sides(table: pa.Table) -> I64:
-    if "side" not in table.column_names:
-        return np.full(len(table), ABSENT, dtype=np.int64)
-    text = pc.utf8_lower(table["side"].cast(pa.large_string()))
-    sides = pc.if_else(pc.equal(text, "buy"), int(Side.BUY), pc.if_else(pc.equal(text, "sell"), int(Side.SELL), ABSENT))
-    return np.asarray(pc.fill_null(sides, ABSENT).to_numpy(), dtype=np.int64)
-
-
-def _integers(path: Path, table: pa.Table, name: str, default: I64) -> I64:
-    if name not in table.column_names:
-        return default
-    if not pa.types.is_integer(table[name].type):
-        raise InputError(f"{path}: {name} is {table[name].type}: store it as int64")
-    filled = pc.if_else(table[name].is_valid(), table[name].cast(pa.int64()), pa.array(default))
-    return np.asarray(filled.to_numpy(), dtype=np.int64)
+def _scaled(values: F64) -> tuple[I64, Checks]:
+    """Units of 1e-8, exactly those of the shortest text of each double, and which values have no such units."""
+    with np.errstate(invalid="ignore"):
+        fits = np.abs(values) < LARGEST_E8 / E8
+    units = np.rint(np.where(fits, values, 0.0) * E8)
+    exact = (units / E8 == values) | ~fits
+    whole = units.astype(np.int64)
+    for row in np.flatnonzero(fits & (np.abs(values) >= EXACT_BELOW)):
+        decimal = Decimal(repr(float(values[row]))) * E8
+        whole[row], exact[row] = int(decimal), decimal == int(decimal)
+    return whole, (("too_large", ~fits), ("precision", ~np.asarray(exact, dtype=np.bool_)))
 
 
 def _hashed(*columns: I64) -> I64:

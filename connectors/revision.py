@@ -13,6 +13,7 @@ def code_revision(rooms: tuple[str, ...] = ROOMS) -> str:
     for room in rooms:
         for path in sorted((ROOT / room).rglob("*")):
             if path.suffix in {".py", ".sql"}:
-                hasher.update(path.relative_to(ROOT).as_posix().encode())
-                hasher.update(path.read_bytes())
+                content = path.read_bytes()
+                hasher.update(f"{path.relative_to(ROOT).as_posix()} {len(content)}\n".encode())
+                hasher.update(content)
     return hasher.hexdigest()

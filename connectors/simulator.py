@@ -2,7 +2,7 @@
 
 Not a model of any market; a way to have every situation at any size. A skeleton of daily returns is drawn once from
 the seed; the minutes of a day are a bridge between its ends, drawn from (seed, day). So any slice can be had
-without those before it, and memory does not grow with the length of the run.
+without those before it, memory does not grow with the length of the run, and a longer run begins with the same bits.
 """
 
 from collections.abc import Iterator
@@ -31,6 +31,10 @@ CRASH_CHANCE = 0.01  # per day
 CRASH_RETURN = -0.28
 THIN_CHANCE = 0.4  # of a minute without a trade in a thin token
 GAP_CHANCE = 0.05  # per token and day: an outage of up to two hours
+RETAG_DAYS = 5  # from the start until some tokens move to another bucket
+
+# What is drawn, as a part of the seed.
+MARKET, TOKENS, OWN, DAYS, HISTORY = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,8 @@ class Market:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be simulated."""
-        if self.tokens < 1 or self.days < 1:
-            raise ValueError("a simulated market has at least one token and one day")
+        if self.tokens < 1 or self.days < 1 or self.seed < 0:
+            raise ValueError("a simulated market has at least one token and one day, and its seed is not negative")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -58,12 +62,11 @@ class Simulator:
     def __init__(self, market: Market) -> None:
         """Draw the skeleton."""
         self.market = market
-        rng = np.random.default_rng([market.seed, 0])
-        self._returns, self._crash = _skeleton(rng, market.tokens, HISTORY_DAYS + market.days)
+        rng = np.random.default_rng([market.seed, TOKENS])
+        betas = rng.uniform(0.6, 1.6, market.tokens)
         first = np.exp(rng.normal(1.0, 2.0, market.tokens))
-        self._levels = np.log(first) + np.concatenate(
-            [np.zeros((1, market.tokens)), np.add.accumulate(self._returns, axis=0)]
-        )
+        returns, self._crash = _skeleton(market, betas)
+        self._levels = np.log(first) + np.concatenate([np.zeros_like(returns[:1]), np.add.accumulate(returns, axis=0)])
         self._activity = np.exp(rng.normal(9.0, 1.5, market.tokens)) / first
         self._thin: Flags = np.array(
             [name not in MAJORS and int(name[1:]) % 3 == 0 for name in market.names], dtype=np.bool_
@@ -85,7 +88,7 @@ class Simulator:
 
     def _day(self, day: int) -> Slice:
         start_ms, end_ms = START_MS + day * DAY_MS, START_MS + (day + 1) * DAY_MS
-        rng = np.random.default_rng([self.market.seed, 1, day])
+        rng = np.random.default_rng([self.market.seed, DAYS, day])
         paths = self._bridge(rng, HISTORY_DAYS + day, MINUTES)
         history = self._history() if day == 0 else [()] * self.market.tokens
         raw = []
@@ -140,7 +143,7 @@ class Simulator:
 
     def _history(self) -> list[tuple[tuple[Timeframe, Bars], ...]]:
         """Hourly and daily bars before the start, per token."""
-        rng = np.random.default_rng([self.market.seed, 2])
+        rng = np.random.default_rng([self.market.seed, HISTORY])
         first_hour = HISTORY_DAYS - HOURLY_DAYS
         hourly = [self._bridge(rng, day, 24) for day in range(first_hour, HISTORY_DAYS)]
         path = np.concatenate([hourly[0][:1], *(day[1:] for day in hourly)])
@@ -166,17 +169,18 @@ class Simulator:
         return Chunk(Samples(times[: len(level)], level), end_ms)
 
 
-def _skeleton(rng: np.random.Generator, tokens: int, days: int) -> tuple[F64, Flags]:
-    """Daily log returns float64[days, tokens] and on which days which tokens crash."""
+def _skeleton(simulated: Market, betas: F64) -> tuple[F64, Flags]:
+    """Daily log returns float64[days, tokens], history first, and on which days which tokens crash."""
     regime = 0
+    days, tokens = HISTORY_DAYS + simulated.days, simulated.tokens
     market, crash = np.empty(days), np.zeros((days, tokens), dtype=np.bool_)
+    rng = np.random.default_rng([simulated.seed, MARKET])
     for day in range(days):
         if rng.random() < 1.0 / REGIME_DAYS:
             regime = int(rng.integers(0, 3))
         market[day] = rng.normal(DRIFTS[regime], VOLATILITIES[regime])
         crash[day] = (rng.random() < CRASH_CHANCE) | (rng.random(tokens) < CRASH_CHANCE / 4)
-    betas = rng.uniform(0.6, 1.6, tokens)
-    own = rng.normal(0.0, 0.025, (days, tokens))
+    own = np.random.default_rng([simulated.seed, OWN]).normal(0.0, 0.025, (days, tokens))
     returns: F64 = market[:, None] * betas + own + np.where(crash, CRASH_RETURN / 2, 0.0)
     return returns, crash
 
@@ -191,11 +195,11 @@ def _outage(rng: np.random.Generator) -> Flags:
 
 
 def _buckets(market: Market) -> tuple[BucketTag, ...]:
-    """Numbered tokens alternate between two buckets; every fifth moves once, half-way."""
+    """Numbered tokens alternate between two buckets; every fifth moves once."""
     tags = []
     for number, name in enumerate(market.names[len(MAJORS) :]):
         buckets = ("mid", "big") if number % 2 else ("big", "mid")
         tags.append(BucketTag(name, START_MS - HISTORY_DAYS * DAY_MS, buckets[0], float(number)))
         if number % 5 == 4:
-            tags.append(BucketTag(name, START_MS + market.days // 2 * DAY_MS, buckets[1], float(number)))
+            tags.append(BucketTag(name, START_MS + RETAG_DAYS * DAY_MS, buckets[1], float(number)))
     return tuple(tags)

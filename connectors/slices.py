@@ -4,7 +4,6 @@ With one batch an epoch every kernel is snapshotted between two slices, and all 
 """
 
 from collections.abc import Callable
-from typing import cast
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 
@@ -46,4 +45,4 @@ class FeedSource(FixedPartitionedSource[Slice, int]):
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> FeedPartition:
         """Resume behind the last slice of the snapshot."""
-        return FeedPartition(self._feed, cast("int", resume_state or 0), self._done)
+        return FeedPartition(self._feed, resume_state or 0, self._done)

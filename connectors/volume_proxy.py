@@ -13,45 +13,54 @@ from pathlib import Path
 
 import polars as pl
 
-MAJORS = ("BTC", "ETH", "BNB", "SOL", "HYPE")
+from connectors.parquet import BUCKETS
+from lotus.config import DriversConfig
+
 REAL_DAYS = 30
-UPPER_USD = (("nano", 1e5), ("micro", 1e6), ("mid", 5e6), ("big", 25e6), ("large", 250e6), ("xl", float("inf")))
+UPPER_USD = (1e5, 1e6, 5e6, 25e6, 250e6)  # of all buckets but the last, which has no upper bound
 LABEL = "volume_proxy"
+COLUMNS = {
+    "token": pl.String,
+    "since": pl.Int64,
+    "bucket": pl.String,
+    "measure_usd": pl.Float64,
+    "label": pl.String,
+}
 
 
 def bucket_of(daily_usd: float) -> str:
     """The bucket whose range holds this mean daily volume; lower bounds belong to the bucket."""
-    return next(name for name, upper in UPPER_USD if daily_usd < upper)
+    return BUCKETS[sum(daily_usd >= upper for upper in UPPER_USD)]
 
 
 def volume_buckets(bars: pl.DataFrame) -> pl.DataFrame:
     """The bucket table of these hourly bars, sorted by token and time."""
-    typical = (pl.col("high") + pl.col("low") + pl.col("close")) / 3
-    day = pl.from_epoch("ts", time_unit="ms").dt.date()
-    daily = (
-        bars.filter(~pl.col("token").is_in(MAJORS) & (pl.col("volume") > 0))
-        .group_by("token", day.alias("day"))
-        .agg((pl.col("volume") * typical).sum().alias("usd"))
-        .sort("token", "day")
-    )
+    daily = _daily_usd(bars)
+    if daily.is_empty():
+        return pl.DataFrame(schema=COLUMNS)
     first, last = daily["day"].min(), daily["day"].max()
-    months = pl.select(pl.date_range(pl.lit(first).dt.month_start(), pl.lit(last), "1mo")).to_series().to_list()
+    months = pl.select(pl.date_range(pl.lit(first).dt.month_start(), pl.lit(last), "1mo")).to_series()
     rows = []
     for month in months:
-        recent = daily.filter(pl.col("day") < month).group_by("token").tail(REAL_DAYS)
-        full = recent.group_by("token").agg(pl.len().alias("days"), pl.col("usd").mean())
+        recent = daily.filter(pl.col("day") < month).group_by("token", maintain_order=True).tail(REAL_DAYS)
         since_ms = int(datetime(month.year, month.month, 1, tzinfo=UTC).timestamp() * 1000)
-        for token, days, usd in full.iter_rows():
-            if days == REAL_DAYS:
+        for (token,), days in recent.group_by("token", maintain_order=True):
+            if len(days) == REAL_DAYS:
+                usd = sum(days["usd"].to_list()) / REAL_DAYS
                 rows.append((token, since_ms, bucket_of(usd), usd, LABEL))
-    columns = {
-        "token": pl.String,
-        "since": pl.Int64,
-        "bucket": pl.String,
-        "measure_usd": pl.Float64,
-        "label": pl.String,
-    }
-    return pl.DataFrame(rows, schema=columns, orient="row").sort("token", "since")
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row").sort("token", "since")
+
+
+def _daily_usd(bars: pl.DataFrame) -> pl.DataFrame:
+    """Traded USD of every day with trades, by token and day; majors are left out."""
+    typical = (pl.col("high") + pl.col("low") + pl.col("close")) / 3
+    return (
+        bars.filter(~pl.col("token").is_in(DriversConfig().bucketless) & (pl.col("volume") > 0))
+        .with_columns(pl.from_epoch("ts", time_unit="ms").dt.date().alias("day"))
+        .sort("token", "ts")
+        .group_by("token", "day", maintain_order=True)
+        .agg((pl.col("volume") * typical).sum().alias("usd"))
+    )
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def build(plan: Plan, source: FixedPartitionedSource[Slice, int], *sinks: FixedP
 
     minutes = kernel("bar", ticks, bar.step, plan.bar_config)  # (Series, BarOutputs)
     tapes = op.merge("tapes", raw, route("minutes", minutes, plan.to_rollup))  # (Series, Raw)
-    rolled = kernel("rollup", tapes, rollup.step, plan.rollup_config)  # (Series, per timeframe)
+    rolled = kernel("rollup", tapes, rollup.step, plan.rollups.__getitem__)  # (Series, per timeframe)
     series = kernel("grid", route("lanes", rolled, plan.to_grid), grid.step, plan.grid_config)  # (Lane, Chunk[Bars])
 
     sampled = kernel(
@@ -59,7 +59,7 @@ def build(plan: Plan, source: FixedPartitionedSource[Slice, int], *sinks: FixedP
     records = kernel("trend", route("engines", bars, plan.to_engine), trend.step, plan.engine_config)
     boards = kernel("board", route("drivers", records, plan.to_board), board.step, plan.board_config, arrivals)
     sides = op.merge("sides", route("left", records, plan.to_posture), route("right", boards, plan.to_postures))
-    scenes = kernel("posture", sides, posture.step, plan.posture_config, arrivals)  # (Lane, Chunk[Scenes])
+    scenes = kernel("posture", sides, posture.step, plan.postures.__getitem__, arrivals)  # (Lane, Chunk[Scenes])
     deeds = kernel(
         "position", route("accounts", scenes, plan.to_position), position.step, plan.accounts.__getitem__, arrivals
     )

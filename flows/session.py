@@ -1,23 +1,20 @@
 """A replay from request to report: feed, plan, run id, database, dataflow, recovery."""
 
-import fcntl
 import hashlib
 import json
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
-from bytewax.recovery import RecoveryConfig, init_db_dir
-from bytewax.testing import run_main
+from bytewax.dataflow import Dataflow
+from bytewax.outputs import FixedPartitionedSink
 
 from connectors.export import ExportWriter
-from connectors.folders import recovery_folder
 from connectors.inputs import Inputs
 from connectors.memory import CallSink
 from connectors.parquet import content_digest
@@ -25,35 +22,34 @@ from connectors.postgres.connection import connect
 from connectors.postgres.migrate import migrate
 from connectors.postgres.run import Run, begin, complete
 from connectors.postgres.sink import ReplaySink
-from connectors.postgres.writer import Count
+from connectors.postgres.writer import Count, DatabaseBehindError
 from connectors.revision import code_revision
 from connectors.settings import Settings
 from connectors.simulator import Market, Simulator
 from connectors.slices import FeedSource
-from connectors.tape import Tape, Tally
-from flows import replay
+from connectors.tape import SLICE_ROWS, Tally, Tape
+from flows import recovery, replay
+from flows.engine import run_flow
+from flows.interrupt import Stopped, never
+from lotus.feed import Feed, Slice
 from lotus.plan import Plan
 from lotus.timeframe import Timeframe
-from lotus.feed import Feed
 from lotus.written import Written
 
-RECOVERY_PARTITIONS = 16  # resume time is quadratic in keys per partition
 EPOCH = timedelta(seconds=1)  # bounds what a crash makes us compute again; never what is written
 Progress = Callable[[int, int], None]
-
-
-class RunBusyError(RuntimeError):
-    """Another process replays the same run on this machine."""
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Request:
     """What to replay and where to put it.
 
-    market  simulate instead of reading `inputs`
-    dsn     database of the rows; None: no database
-    export  folder for one Parquet file per noun; such a run starts from the beginning after a crash
-    epoch   least time between two recovery points; 0: one after every slice
+    market      simulate instead of reading `inputs`
+    dsn         database of the rows; None: no database
+    export      folder for one Parquet file per noun; such a run starts from the beginning after a crash
+    epoch       least time between two recovery points; 0: one after every slice
+    slice_rows  buckets of the finest timeframe in a slice of recorded inputs; changes no row
     """
 
     inputs: Inputs
@@ -65,11 +61,18 @@ class Request:
     export: Path | None = None
     takeover: bool = False
     epoch: timedelta = EPOCH
+    slice_rows: int = SLICE_ROWS
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a replay did; counts by noun are rows inserted now and rows found written with the same content."""
+    """What a replay did; counts by noun are rows inserted now and rows found written with the same content.
+
+    tally        rows of the inputs: all that were read, accepted, dead-lettered
+    bars         live bars and ticks that passed through the river in this process
+    first_slice  where this process began: 0, or where the one before it was interrupted
+    done_slices  slices that are done now; fewer than `slices` if the run was stopped
+    """
 
     run_id: str
     tally: Tally
@@ -77,25 +80,77 @@ class Report:
     seconds: float
     cpu_seconds: float
     counts: Mapping[str, Count]
+    bars: int
+    first_slice: int
+    done_slices: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run reached its end."""
+        return self.done_slices == self.slices
 
 
-def run(request: Request, progress: Progress = lambda _done, _of: None) -> Report:
-    """Replay; raises InputError, PlanError and what the database raises."""
+class Watched:
+    """A feed whose slices are counted, and which ends early when the run is stopped."""
+
+    def __init__(self, feed: Feed, stopped: Stopped) -> None:
+        """Ask `stopped` before each slice."""
+        self.manifest = feed.manifest
+        self._feed, self._stopped = feed, stopped
+        self.first = self.done = self.bars = 0
+
+    def slices(self, position: int = 0) -> Iterator[Slice]:
+        """The slices from number `position` on."""
+        self.first = self.done = position
+        pieces = self._feed.slices(position)
+        while not self._stopped():
+            piece = next(pieces, None)
+            if piece is None:
+                return
+            self.done += 1
+            self.bars += sum(len(raw.rows.rows) for _, raw in piece.raw)
+            self.bars += sum(int((~chunk.rows.heartbeat).sum()) for _, chunk in piece.ticks)
+            yield piece
+
+
+def nobody(_text: str) -> None:
+    """Nobody listens."""
+
+
+def run(
+    request: Request,
+    progress: Progress = lambda _done, _of: None,
+    *,
+    stopped: Stopped = never,
+    tell: Tell = nobody,
+) -> Report:
+    """Replay; raises InputError, PlanError and what the database raises.
+
+    stopped  asked between slices: a run that is stopped keeps its last epoch and goes on there
+    tell     hears what is worth knowing and no error
+    """
     began, began_cpu = time.perf_counter(), time.process_time()
-    feed: Tape | Simulator = Simulator(request.market) if request.market else Tape(request.inputs)
+    tape = None if request.market else Tape(request.inputs, request.slice_rows)
+    feed = Watched(tape or Simulator(request.market or Market()), stopped)
     plan = Plan(request.settings.config, feed.manifest, request.timeframes)
     identity = describe(request)
     run_id = request.run_id or identity_digest(identity)
     export = ExportWriter(request.export, run_id) if request.export else None
-    if request.dsn is not None:
-        counts = _into_database(request.dsn, request, plan, feed, Identity(run_id, identity), export, progress)
-    else:
-        counts = _without_database(plan, feed, export, progress)
-    if export is not None:
+    job = _Job(request, plan, feed, Identity(run_id, identity), export, progress, tell)
+    counts = job.without_database() if request.dsn is None else job.into_database(request.dsn)
+    if export is not None and feed.done == feed.manifest.slices:
         export.close()
-    tally = feed.tally if isinstance(feed, Tape) else Tally(0, 0, 0)
-    spent, spent_cpu = time.perf_counter() - began, time.process_time() - began_cpu
-    return Report(run_id, tally, feed.manifest.slices, spent, spent_cpu, counts)
+    return Report(
+        run_id=run_id,
+        tally=tape.tally if tape else Tally(feed.bars, feed.bars, 0),
+        slices=feed.manifest.slices,
+        seconds=time.perf_counter() - began,
+        cpu_seconds=time.process_time() - began_cpu,
+        counts=counts,
+        bars=feed.bars,
+        first_slice=feed.first,
+        done_slices=feed.done,
+    )
 
 
 def describe(request: Request) -> dict[str, Any]:
@@ -135,75 +190,80 @@ class Identity:
     parts: Mapping[str, Any]
 
 
-def _without_database(plan: Plan, feed: Feed, export: ExportWriter | None, progress: Progress) -> dict[str, Count]:
-    rows: Counter[str] = Counter()
+@dataclass(frozen=True)
+class _Job:
+    """A run that is planned, and where its rows go."""
 
-    def take(items: list[Written]) -> None:
-        for item in items:
-            rows[item.noun] += len(item.rows)
-        if export is not None:
-            export.write(items)
+    request: Request
+    plan: Plan
+    feed: Watched
+    identity: Identity
+    export: ExportWriter | None
+    progress: Progress
+    tell: Tell
 
-    run_main(replay.build(plan, FeedSource(feed, progress), CallSink(take)), epoch_interval=EPOCH)
-    return {noun: Count(inserted=count) for noun, count in rows.items()}
+    def without_database(self) -> dict[str, Count]:
+        """Count the rows, and export them if that was asked for."""
+        rows: Counter[str] = Counter()
 
+        def take(items: list[Written]) -> None:
+            for item in items:
+                rows[item.noun] += len(item.rows)
+            if self.export is not None:
+                self.export.write(items)
 
-def _into_database(
-    dsn: str,
-    request: Request,
-    plan: Plan,
-    feed: Feed,
-    identity: Identity,
-    export: ExportWriter | None,
-    progress: Progress,
-) -> Mapping[str, Count]:
-    """Replay into Postgres; a run that was killed goes on where its last epoch ended."""
-    run_id = identity.run_id
-    with connect(dsn) as connection:
-        migrate(connection)
-        begin(connection, _run_of(request, identity))
-    sink = ReplaySink(dsn, run_id, takeover=request.takeover)
-    sinks = (sink, CallSink(export.write)) if export else (sink,)
-    flow = replay.build(plan, FeedSource(feed, progress), *sinks)
-    with _recovery(run_id, usable=export is None) as recovery:
-        run_main(flow, epoch_interval=request.epoch, recovery_config=recovery)
-        counts = dict(sink.writer.finish())
-        sink.writer.close()
-        with connect(dsn) as connection:
-            complete(connection, run_id)
-    shutil.rmtree(recovery_folder(run_id))
-    return counts
+        run_flow(self._flow(CallSink(take)), self.request.epoch)
+        return {noun: Count(inserted=count) for noun, count in rows.items()}
 
+    def into_database(self, dsn: str) -> Mapping[str, Count]:
+        """Replay into Postgres; a run that was interrupted goes on where its last epoch ended."""
+        with recovery.held(self.identity.run_id) as store:
+            with connect(dsn) as connection:
+                migrate(connection)
+                begin(connection, self._row())
+            if self.export is not None:
+                store.discard()  # files cannot resume
+            elif fault := store.fault():
+                self._start_anew(store, f"the recovery store is damaged ({fault})")
+            try:
+                counts = self._written(dsn, store)
+            except (DatabaseBehindError, UnpicklingError, EOFError) as error:
+                self._start_anew(store, str(error))
+                counts = self._written(dsn, store)
+            if self.feed.done == self.feed.manifest.slices:
+                with connect(dsn) as connection:
+                    complete(connection, self.identity.run_id)
+                store.remove()
+        return counts
 
-def _run_of(request: Request, identity: Identity) -> Run:
-    return Run(
-        run_id=identity.run_id,
-        created_by="lotus replay",
-        code_revision=identity.parts["code"],
-        config_hash=request.settings.digest(),
-        config=json.loads(request.settings.as_json()),
-        inputs={key: identity.parts[key] for key in ("files", "market", "tokens", "timeframes")},
-        span_from_ms=request.inputs.start_ms,
-        span_to_ms=request.inputs.end_ms,
-    )
+    def _start_anew(self, store: recovery.Store, why: str) -> None:
+        store.discard()
+        self.tell(f"{why}: starting from the beginning; rows that are written already are verified")
 
-
-@contextmanager
-def _recovery(run_id: str, *, usable: bool) -> Iterator[RecoveryConfig | None]:
-    """The recovery store of a run, held by this process alone; an export starts anew, because files cannot resume."""
-    folder = recovery_folder(run_id)
-    with (folder / "lock").open("w") as lock:
+    def _written(self, dsn: str, store: recovery.Store) -> Mapping[str, Count]:
+        sink = ReplaySink(dsn, self.identity.run_id, takeover=self.request.takeover)
+        sinks = (sink,) if self.export is None else (sink, CallSink(self.export.write))
+        recovery_config = store.config() if self.export is None else None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunBusyError(
-                f"run {run_id} is being replayed by another process on this machine: wait for it"
-            ) from None
-        store = folder / "store"
-        if store.exists() and (not usable or not (folder / "made").exists()):
-            shutil.rmtree(store)
-        if usable and not store.exists():
-            store.mkdir(mode=0o700)
-            init_db_dir(store, RECOVERY_PARTITIONS)
-            (folder / "made").touch()
-        yield RecoveryConfig(store) if usable else None
+            run_flow(self._flow(*sinks), self.request.epoch, recovery_config)
+            if self.feed.done == self.feed.manifest.slices:
+                return dict(sink.writer.finish())
+            return dict(sink.writer.counts)
+        finally:
+            sink.close()
+
+    def _flow(self, *sinks: FixedPartitionedSink[Any, Any]) -> Dataflow:
+        return replay.build(self.plan, FeedSource(self.feed, self.progress), *sinks)
+
+    def _row(self) -> Run:
+        request, parts = self.request, self.identity.parts
+        return Run(
+            run_id=self.identity.run_id,
+            created_by="lotus replay",
+            code_revision=parts["code"],
+            config_hash=request.settings.digest(),
+            config=json.loads(request.settings.as_json()),
+            inputs={key: parts[key] for key in ("files", "market", "tokens", "timeframes")},
+            span_from_ms=request.inputs.start_ms,
+            span_to_ms=request.inputs.end_ms,
+        )

@@ -17,6 +17,7 @@ Rules
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from math import exp, log
 
 import numpy as np
@@ -177,8 +178,7 @@ def _formed(
     config: BasketConfig, members: Membership, state: BasketState, ready: tuple[int, ...]
 ) -> tuple[float, F64, I64, Bars]:
     """Use the ready records of all members: level, each member's last close and time, the index bars."""
-    offsets = np.zeros(len(ready) + 1, np.int64)
-    offsets[1:] = np.cumsum(ready)
+    offsets = np.array([0, *accumulate(ready)], np.int64)
     rows = Bars.concat([_before(part, count) for part, count in zip(state.waiting, ready, strict=True) if count])
     close, used_ts = state.close.copy(), state.used_ts.copy()
     buckets = int(rows.ts.max() - rows.ts.min()) // config.timeframe.ms + 1

@@ -15,11 +15,11 @@ Source: uptrend-engine.md 4.2; the way to count: design/engine-speed.md 9.
 import numpy as np
 
 from lotus.columns import F64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.levels_state import I32
 
 
-@inlined
+@lean
 def cluster_loses(members: I32, known: I32, held: int, place: int) -> None:
     """The swing that stood at `place` in the order of prices went."""
     start = 0
@@ -31,7 +31,7 @@ def cluster_loses(members: I32, known: I32, held: int, place: int) -> None:
         start += members[k]
 
 
-@inlined
+@lean
 def cluster_gains(members: I32, known: I32, held: int, place: int) -> None:
     """A swing came at `place` in the order of prices; between two clusters it counts to the lower one for now."""
     start = 0
@@ -87,7 +87,7 @@ def sweep(
     return found, ranked
 
 
-@inlined
+@lean
 def _grow(swings: F64, means: F64, start: int, right: int, tolerance: float) -> int:
     """Let prices join the cluster that begins at `start`, whose first `right` means are right; returns its size."""
     count = right

@@ -9,7 +9,6 @@ Absent values: NaN in a FLOAT, -1 in a TIME, INT or ENUM, None in TEXT, JSON and
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
 from enum import Enum, IntEnum
-from functools import cache
 from typing import Any, Self
 
 import numpy as np
@@ -77,10 +76,15 @@ def declared(item: "Field[Any]") -> Column:
     return found
 
 
-@cache
-def _names(kind: type) -> tuple[str, ...]:
+_NAMES: dict[type, tuple[str, ...]] = {}
+
+
+def _names(kind: "type[Columns]") -> tuple[str, ...]:
     """Field names of a record class, looked up once: batches are made and cut all the time."""
-    return tuple(item.name for item in fields(kind))
+    found = _NAMES.get(kind)
+    if found is None:
+        found = _NAMES[kind] = tuple(item.name for item in fields(kind))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,11 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def inlined(function: Callable[P, R]) -> Callable[P, R]:
-    """Like `compiled`, for small formulas that loops call per row."""
-    wrapped: Callable[P, R] = numba.njit(cache=True, fastmath=False, error_model="numpy", inline="never")(function)
+def lean(function: Callable[P, R]) -> Callable[P, R]:
+    """Like `compiled`, for loops that allocate nothing and return no array: without reference counts.
+
+    numba counts references to every array it passes on, which costs more than a short formula; where nothing is
+    allocated nothing can be freed, so nothing needs counting.
+    """
+    wrapped: Callable[P, R] = numba.njit(cache=True, fastmath=False, error_model="numpy", _nrt=False)(function)
     return wrapped

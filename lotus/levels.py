@@ -19,7 +19,7 @@ import numpy as np
 
 from lotus.clusters import cluster_gains, cluster_loses, sweep
 from lotus.columns import F64, I8, I64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.levels_state import (
     CLUSTERS,
     COUNT,
@@ -211,7 +211,7 @@ def _fibonacci(params: LevelsParams, price: F64, strength: F64, source: I8, born
     return found
 
 
-@inlined
+@lean
 def _bonus(params: LevelsParams, price: F64, strength: F64, base: int, level: float) -> float:
     """Strength that the nearest of the first `base` levels, the first of equally near ones, lends to `level` (4.4)."""
     nearest = 0
@@ -264,7 +264,7 @@ def _select(
     return held
 
 
-@inlined
+@lean
 def _weaker(price: F64, strength: F64, one: int, other: int) -> bool:
     """Whether a level has less strength than another, or as much and a higher price."""
     if strength[one] == strength[other]:

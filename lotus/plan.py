@@ -13,6 +13,7 @@ the joins of replay.md 3-5 stand here and nowhere else.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from lotus.bar import BarConfig, BarOutputs
 from lotus.basket import BasketConfig, Roster
@@ -27,7 +28,7 @@ from lotus.position.kernel import Account
 from lotus.posture.board import BoardConfig, driver_slots
 from lotus.posture.drivers import BUCKET_SERIES
 from lotus.posture.kernel import Posture
-from lotus.records import Bars, Board, Trend
+from lotus.records import Bars, Board, Samples, Trend
 from lotus.rollup import Raw, RollupConfig
 from lotus.scene import Scenes
 from lotus.timeframe import TIMEFRAMES, Timeframe
@@ -35,6 +36,7 @@ from lotus.trend.kernel import Engine
 
 ALT = "idx:ALT"
 BOARD = "board"
+_GRIDS = {timeframe: GridConfig(timeframe) for timeframe in TIMEFRAMES}
 
 
 class PlanError(ValueError):
@@ -203,33 +205,42 @@ class Plan:
             if max(len(roster.tokens) for roster in found) >= minimum
         }
 
-    # configurations by key
+    # configurations by key, each made once: kernels remember what they derive from one
+
+    @cached_property
+    def rollups(self) -> dict[Series, RollupConfig]:
+        """Roll-up of every series."""
+        return {one: RollupConfig(instrument.source) for one, instrument in self.instruments.items()}
+
+    @cached_property
+    def postures(self) -> dict[Lane, Posture]:
+        """Posture of every traded lane."""
+        slots = self.board.slots if self.board else ()
+        return {
+            lane: Posture(lane.timeframe, self.config.posture, slots, schedule)
+            for lane, schedule in self.traded.items()
+        }
 
     def bar_config(self, _series: Series) -> BarConfig:
         """Of the ticks of a series."""
         return self.config.bar
 
-    def rollup_config(self, series: Series) -> RollupConfig:
-        """Of the roll-up of a series."""
-        return RollupConfig(self.instruments[series].source)
-
     def grid_config(self, lane: Lane) -> GridConfig:
         """Of the bucket grid of a lane."""
-        return GridConfig(lane.timeframe)
+        return _GRIDS[lane.timeframe]
 
     def engine_config(self, lane: Lane) -> Engine:
         """Of the engine over a lane."""
-        return Engine(lane.timeframe, self.config.trend)
+        return self._engine_by_timeframe[lane.timeframe]
+
+    @cached_property
+    def _engine_by_timeframe(self) -> dict[Timeframe, Engine]:
+        return {timeframe: Engine(timeframe, self.config.trend) for timeframe in TIMEFRAMES}
 
     def board_config(self, _key: str) -> BoardConfig:
         """Of the driver board."""
         assert self.board is not None, "nothing reaches the board of a run without drivers"
         return self.board
-
-    def posture_config(self, lane: Lane) -> Posture:
-        """Of the posture of a traded lane."""
-        slots = self.board.slots if self.board else ()
-        return Posture(lane.timeframe, self.config.posture, slots, self.traded[lane])
 
     # routes: where an output goes
 
@@ -251,7 +262,7 @@ class Plan:
         for index in self._members.get(lane, ()):
             yield index, ((lane.token, chunk),)
 
-    def to_dominance(self, item: tuple[str, Chunk]) -> Iterator[tuple[Lane, Chunk]]:
+    def to_dominance(self, item: tuple[str, Chunk[Samples]]) -> Iterator[tuple[Lane, Chunk[Samples]]]:
         """Samples form bars on every horizon that they can serve."""
         name, chunk = item
         for lane in self.dominance:
@@ -269,13 +280,13 @@ class Plan:
         if lane in self.drivers:
             yield BOARD, ((self.drivers[lane], chunk),)
 
-    def to_posture(self, item: tuple[Lane, Chunk[Trend]]) -> Iterator[tuple[Lane, tuple[tuple[str, Chunk], ...]]]:
+    def to_posture(self, item: tuple[Lane, Chunk[Trend]]) -> Iterator[tuple[Lane, tuple[tuple[str, Chunk[Any]], ...]]]:
         """Engine records of traded lanes wait for the board."""
         lane, chunk = item
         if lane in self.traded:
             yield lane, (("trend", chunk),)
 
-    def to_postures(self, item: tuple[str, Chunk[Board]]) -> Iterator[tuple[Lane, tuple[tuple[str, Chunk], ...]]]:
+    def to_postures(self, item: tuple[str, Chunk[Board]]) -> Iterator[tuple[Lane, tuple[tuple[str, Chunk[Any]], ...]]]:
         """The board is read by every traded lane."""
         for lane in self.traded:
             yield lane, (("board", item[1]),)

@@ -240,10 +240,7 @@ class Trend(Columns):
     zone_ok: Flags = column(Kind.FLAG, "the buy gate of the state is evaluated and price is in its zone")
     slope_ok: Flags = column(Kind.FLAG, "the buy gate of the state is evaluated and its slopes pass")
     margin_zone: F64 = column(
-        Kind.FLOAT,
-        "halo - |price - anchor|; in S3 the smaller distance to a zone edge",
-        "quote",
-        nullable=True,
+        Kind.FLOAT, "halo - |price - anchor|; in S3 the smaller distance to a zone edge", "quote", nullable=True
     )
     margin_slope: F64 = column(Kind.FLOAT, "larger of the two slopes of the buy gate", "share per bar", nullable=True)
     margin_tsb: F64 = column(Kind.FLOAT, "tsb - threshold", nullable=True)

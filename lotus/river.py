@@ -74,13 +74,13 @@ def routed(route: Callable[[X], Iterable[Y]], items: Iterable[X]) -> list[Y]:
 def run(plan: Plan, feed: Feed) -> Iterator[list[Written]]:
     """Replay a feed through the whole river; the rows of each slice, in the order in which they came about."""
     ticked = Stage(bar.step, plan.bar_config)
-    rolled = Stage(rollup.step, plan.rollup_config)
+    rolled = Stage(rollup.step, plan.rollups.__getitem__)
     gridded = Stage(grid.step, plan.grid_config)
     indexed = Stage(basket.step, plan.indices.__getitem__, arrivals)
     sampled = Stage(dominance.step, plan.dominance.__getitem__)
     engine = Stage(trend.step, plan.engine_config)
     board_of_drivers = Stage(board.step, plan.board_config, arrivals)
-    postured = Stage(posture.step, plan.posture_config, arrivals)
+    postured = Stage(posture.step, plan.postures.__getitem__, arrivals)
     positioned = Stage(position.step, plan.accounts.__getitem__, arrivals)
 
     for piece in feed.slices():

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from lotus.columns import F64
-from lotus.compiled import inlined
+from lotus.compiled import lean
 from lotus.levels_state import FRONT, HIGHS, LENGTH, LOWS, SEEN, LevelsState
 
 PEAKS: Final = 0
@@ -29,7 +29,7 @@ SWING_LOW: Final = -1
 NO_SWING: Final = 0
 
 
-@inlined
+@lean
 def swing_at(reach: int, prominence: float, closes: F64, slot: int) -> int:
     """What the close in `slot` is among its neighbours: SWING_HIGH, SWING_LOW or NO_SWING (4.1)."""
     close = closes[slot]
@@ -46,7 +46,7 @@ def swing_at(reach: int, prominence: float, closes: F64, slot: int) -> int:
     return NO_SWING
 
 
-@inlined
+@lean
 def enqueue(state: LevelsState, side: int, slot: int, close: float) -> bool:
     """Enter a close that is about to be written to `slot` into the queue of one side.
 
@@ -68,7 +68,7 @@ def enqueue(state: LevelsState, side: int, slot: int, close: float) -> bool:
     return bool(expired or length == 0)
 
 
-@inlined
+@lean
 def learn(state: LevelsState, price: float, kind: int) -> int:
     """Enter a swing; returns its place in the order of prices."""
     size = state.meta[HIGHS] + state.meta[LOWS]
@@ -80,7 +80,7 @@ def learn(state: LevelsState, price: float, kind: int) -> int:
     return place
 
 
-@inlined
+@lean
 def forget(state: LevelsState, price: float, kind: int) -> int:
     """Remove a swing; returns the place it had in the order of prices."""
     size = state.meta[HIGHS] + state.meta[LOWS]
@@ -91,13 +91,13 @@ def forget(state: LevelsState, price: float, kind: int) -> int:
     return place
 
 
-@inlined
+@lean
 def last_close(state: LevelsState) -> float:
     """The close pushed last."""
     return float(state.closes[(state.meta[SEEN] - 1) % state.closes.size])
 
 
-@inlined
+@lean
 def extreme(state: LevelsState, side: int) -> tuple[float, int]:
     """The highest (PEAKS) or lowest (TROUGHS) close and its age in bars; of equal ones the oldest."""
     slot = state.queues[side, state.meta[FRONT + side]]
@@ -105,7 +105,7 @@ def extreme(state: LevelsState, side: int) -> tuple[float, int]:
     return float(state.closes[slot]), turn(newest - slot, state.closes.size)
 
 
-@inlined
+@lean
 def turn(slot: int, size: int) -> int:
     """The slot of a ring for a number less than one turn outside of it."""
     if slot >= size:
@@ -115,7 +115,7 @@ def turn(slot: int, size: int) -> int:
     return slot
 
 
-@inlined
+@lean
 def _place(swings: F64, size: int, price: float) -> int:
     """Number of swings below `price`."""
     low, high = 0, size
@@ -128,14 +128,14 @@ def _place(swings: F64, size: int, price: float) -> int:
     return low
 
 
-@inlined
+@lean
 def _open(tail: F64) -> None:
     """Move everything up by one place; the loop runs over a view so that it compiles to one block move."""
     for k in range(tail.size - 1, 0, -1):
         tail[k] = tail[k - 1]
 
 
-@inlined
+@lean
 def _close(tail: F64) -> None:
     """Move everything down by one place, over the first."""
     for k in range(tail.size - 1):

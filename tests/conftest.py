@@ -3,3 +3,5 @@
 from connectors.kernel_cache import use_kernel_cache
 
 use_kernel_cache()
+
+pytest_plugins = ["tests.servers"]

@@ -78,16 +78,20 @@ def reachable_programs(account: Account, home: Path) -> Path:
     folder = programs()
     if not account.switched or enterable(folder, account) is None:
         return folder
-    copy = home / "programs" / folder.parent.name
-    if copy.parent.is_symlink() or copy.is_symlink():
+    copy = home / "programs"
+    package = folder.parent.parent
+    if copy.is_symlink():
         raise NoServerError(f"{copy} is a link; remove it, or {CURE}")
     if not (copy / "complete").exists():
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(folder.parent, copy, symlinks=True)
-        for path in (copy.parent, copy, *copy.rglob("*")):
+        shutil.copytree(folder.parent, copy / package.name / folder.parent.name, symlinks=True)
+        libraries = package.with_name(package.name + ".libs")  # the wheel's programs look for them beside it
+        if libraries.is_dir():
+            shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+        for path in (copy, *copy.rglob("*")):
             os.chown(path, account.uid, account.gid, follow_symlinks=False)
         (copy / "complete").touch()
-    return copy / folder.name
+    return copy / package.name / folder.parent.name / folder.name
 
 
 def _of_the_wheel() -> list[Path]:

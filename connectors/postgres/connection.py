@@ -33,7 +33,7 @@ def connect(dsn: str, *, synchronous_commit: str = "on") -> Connection:
             dsn, autocommit=True, application_name=APPLICATION, connect_timeout=CONNECT_SECONDS
         )
     except psycopg.OperationalError as error:
-        raise UnreachableError(f"Postgres does not answer: {str(error).strip()}; {CURE}") from error
+        raise UnreachableError(f"Postgres does not answer: {' '.join(str(error).split())}; {CURE}") from error
     settings = sql.SQL(", ").join([sql.SQL("set_config(%s, %s, false)")] * len(options))
     connection.execute(sql.SQL("select {}").format(settings), [word for option in options.items() for word in option])
     return connection

@@ -23,7 +23,9 @@ from lotus.columns import ABSENT, Column, Columns, Kind
 HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 TRAILER = struct.pack(">h", -1)
 
-BLOCK_ROWS = 1024  # words of a block stay in the second-level cache
+BLOCK_ROWS = 2048  # a day of minutes in one block; its words stay in the second-level cache
+PIECE_ROWS = 256  # small enough to be sent from the cache
+
 Send = Callable[[memoryview], object]
 _LENGTH_BYTES = 4
 _WORD_BYTES = 8
@@ -120,31 +122,32 @@ class RowEncoder:
                 raise self._refused(rows, begin + row, column, refusal)
             chained = chain[end - 1]
             if skip < end:
-                send(self._written(prefix, words, blob_first, blob, max(0, skip - begin), end - begin))
+                self._write(prefix, words, blob_first, blob, (max(0, skip - begin), end - begin), send)
         return chain, last
 
-    def _written(
-        self, prefix: U8, words: Words, blob_first: Ints, blob: U8, skip: int, count: int
-    ) -> memoryview:
-        """The bytes of the block's rows from `skip` on."""
-        space = count * (prefix.size + self._cell_bytes * len(self.columns)) + blob.size
+    def _write(self, prefix: U8, words: Words, cursors: Ints, blob: U8, span: tuple[int, int], send: Send) -> None:
+        """Send the bytes of some of the block's rows, in pieces that the server can work on meanwhile."""
+        begin, end = span
+        space = PIECE_ROWS * (prefix.size + self._cell_bytes * len(self.columns)) + blob.size
         if self._out.size < space:
             self._out = np.empty(space, dtype=np.uint8)
-        used = row_bytes.write_rows(
-            words,
-            self._kinds,
-            self._absence,
-            self._name_first,
-            self._name_ends,
-            self._names,
-            blob_first,
-            blob,
-            prefix,
-            skip,
-            count,
-            self._out,
-        )
-        return self._out[:used].data
+        row_bytes.skip_texts(words, self._kinds, begin, cursors)
+        for first in range(begin, end, PIECE_ROWS):
+            used = row_bytes.write_rows(
+                words,
+                self._kinds,
+                self._absence,
+                self._name_first,
+                self._name_ends,
+                self._names,
+                cursors,
+                blob,
+                prefix,
+                first,
+                min(first + PIECE_ROWS, end),
+                self._out,
+            )
+            send(self._out[:used].data)
 
     def _refused(self, rows: Columns, row: int, column: int, refusal: int) -> RowRefusedError:
         name = self.columns[column][0]

@@ -7,8 +7,9 @@ from psycopg.rows import dict_row
 from connectors.inputs import InputError, timeframe_of
 from connectors.postgres.connection import Connection
 from lotus.lane import Lane
+from lotus.records import OrderKind
 
-BUYS = ("s1_entry", "s2_pool", "s2_flat", "reclaim", "dx_buy")
+SELLS = (OrderKind.STRUCTURAL_EXIT, OrderKind.EMERGENCY_EXIT, OrderKind.TRIM)
 
 
 def find_bar(
@@ -27,29 +28,30 @@ def find_bar(
         rows = connection.execute(
             """
             select distinct venue from trend
-            where run_id = %(run)s and token = %(token)s and timeframe = %(timeframe)s and ts = to_timestamp(%(at)s / 1000.0)
-              and (%(venue)s::text is null or venue = %(venue)s)
+            where run_id = %(run)s and token = %(token)s and timeframe = %(timeframe)s
+              and ts = to_timestamp(%(at)s / 1000.0) and (%(venue)s::text is null or venue = %(venue)s)
+            order by venue
             """,
             {"run": run_id, "token": token, "timeframe": timeframe, "at": at_ms, "venue": venue},
         ).fetchall()
         if len(rows) > 1:
-            raise InputError(f"{token} is on {', '.join(sorted(row[0] for row in rows))}: say --venue")
+            raise InputError(f"{token} is on {', '.join(str(row[0]) for row in rows)}: say --venue")
         if not rows:
             raise InputError(f"no record of {token} {timeframe} at that time in run {run_id}: name a bar's open time")
-        return Lane(token, rows[0][0], timeframe_of(timeframe)), at_ms
+        return Lane(token, str(rows[0][0]), timeframe_of(timeframe)), at_ms
     row = connection.execute(
         """
         select token, venue, timeframe, (extract(epoch from ts) * 1000)::int8 from decision
         where run_id = %(run)s and (%(token)s::text is null or token = %(token)s)
           and (%(venue)s::text is null or venue = %(venue)s)
           and (%(timeframe)s::text is null or timeframe = %(timeframe)s)
-        order by ts desc, token, timeframe limit 1
+        order by ts desc, token, venue, timeframe limit 1
         """,
         {"run": run_id, "token": token, "venue": venue, "timeframe": timeframe},
     ).fetchone()
     if row is None:
         raise InputError(f"run {run_id} has no decision that fits: name token, timeframe and time of a bar")
-    return Lane(row[0], row[1], timeframe_of(row[2])), int(row[3])
+    return _bar(row)
 
 
 def gate_counts(connection: Connection, run_id: str) -> list[dict[str, Any]]:
@@ -71,9 +73,9 @@ def money(connection: Connection, run_id: str) -> list[dict[str, Any]]:
         """
         with traded as (
             select token, venue, timeframe,
-                   coalesce(sum(usd) filter (where kind = any(%(buys)s)), 0) as buys,
-                   coalesce(sum(usd) filter (where kind <> all(%(buys)s)), 0) as sells,
-                   sum(case when kind = any(%(buys)s) then qty else -qty end) as qty
+                   coalesce(sum(usd) filter (where kind <> all(%(sells)s)), 0) as buys,
+                   coalesce(sum(usd) filter (where kind = any(%(sells)s)), 0) as sells,
+                   sum(case when kind = any(%(sells)s) then -qty else qty end) as qty
             from fill where run_id = %(run)s group by token, venue, timeframe
         ), ends as (
             select traded.*, bar.close, bar.ts,
@@ -90,7 +92,7 @@ def money(connection: Connection, run_id: str) -> list[dict[str, Any]]:
                qty > 0 and ts < newest as stale
         from ends order by token, venue, timeframe
         """,
-        {"run": run_id, "buys": list(BUYS)},
+        {"run": run_id, "sells": [kind.name.lower() for kind in SELLS]},
     )
 
 
@@ -100,7 +102,7 @@ def telling_decisions(connection: Connection, run_id: str, count: int) -> list[t
         """
         select token, venue, timeframe, (extract(epoch from ts) * 1000)::int8 from (
             select d.*, row_number() over (
-                partition by d.kind order by json_array_length(p.terms) desc, d.ts, d.token, d.timeframe
+                partition by d.kind order by json_array_length(p.terms) desc, d.ts, d.token, d.venue, d.timeframe
             ) as place, json_array_length(p.terms) as terms
             from decision d join posture p using (run_id, token, venue, timeframe, ts)
             where d.run_id = %(run)s
@@ -108,7 +110,13 @@ def telling_decisions(connection: Connection, run_id: str, count: int) -> list[t
         """,
         {"run": run_id, "count": count},
     ).fetchall()
-    return [(Lane(row[0], row[1], timeframe_of(row[2])), int(row[3])) for row in rows]
+    return [_bar(row) for row in rows]
+
+
+def _bar(row: tuple[Any, ...]) -> tuple[Lane, int]:
+    """token, venue, timeframe and open time as the bar that they name."""
+    token, venue, timeframe, ts_ms = row
+    return Lane(token, venue, timeframe_of(timeframe)), int(ts_ms)
 
 
 def _rows(connection: Connection, query: Any, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ alike: an absent cell is a word that no present cell can be.
 
 import numpy as np
 
-from lotus.compiled import compiled, inlined
+from lotus.compiled import lean
 
 U8 = np.ndarray[tuple[int], np.dtype[np.uint8]]
 U64 = np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -50,21 +50,21 @@ _EMPTY = np.uint64(0)
 _ONE = np.uint64(1)
 
 
-@inlined
+@lean
 def mixed(digest: np.uint64, word: np.uint64) -> np.uint64:
     """The digest after one more word: an invertible multiply and fold, so no word is lost."""
     folded = (digest ^ word) * _FACTOR
     return folded ^ (folded >> _HALF)
 
 
-@inlined
+@lean
 def spread(word: np.uint64, salt: np.uint64) -> np.uint64:
     """A cell's share of its row's hash. Shares are added, so that cells need not wait for one another."""
     folded = (word ^ (word >> _HALF) ^ salt) * _FACTOR
     return folded ^ (folded >> _HALF)
 
 
-@inlined
+@lean
 def put_word(out: U8, at: int, word: np.uint64) -> None:
     """Eight bytes, most significant first. The index is unsigned: a signed one may be negative and costs a check."""
     i = np.uint64(at)
@@ -78,7 +78,7 @@ def put_word(out: U8, at: int, word: np.uint64) -> None:
     out[i + np.uint64(7)] = np.uint8(word)
 
 
-@inlined
+@lean
 def put_length(out: U8, at: int, length: int) -> None:
     """A field's length, four bytes; -1 is NULL."""
     i = np.uint64(at)
@@ -88,22 +88,32 @@ def put_length(out: U8, at: int, length: int) -> None:
     out[i + np.uint64(3)] = np.uint8(length)
 
 
-@inlined
+@lean
+def put_bytes(out: U8, at: int, source: U8, first: int, length: int) -> None:
+    """That many bytes of the source."""
+    to = np.uint64(at)
+    begin = np.uint64(first)
+    for i in range(np.uint64(length)):
+        out[to + i] = source[begin + i]
+
+
+@lean
 def mixed_bytes(digest: np.uint64, source: U8, first: int, length: int) -> np.uint64:
     """The digest after all bytes, eight at a time; the length is mixed in by the caller."""
-    whole = length // 8 * 8
-    for start in range(first, first + whole, 8):
+    at = np.uint64(first)
+    for _ in range(length // 8):
         word = _EMPTY
-        for i in range(8):
-            word = (word << _BYTE) | np.uint64(source[start + i])
+        for i in range(_BYTE):
+            word = (word << _BYTE) | np.uint64(source[at + i])
         digest = mixed(digest, word)
+        at += _BYTE
     word = _EMPTY
-    for i in range(first + whole, first + length):
-        word = (word << _BYTE) | np.uint64(source[i])
+    for i in range(np.uint64(length % 8)):
+        word = (word << _BYTE) | np.uint64(source[at + i])
     return mixed(digest, word)
 
 
-@compiled
+@lean
 def hash_column(cells: U64, kind: int, absence: int, salt: np.uint64, shares: U64) -> tuple[int, int]:
     """Add every cell's share to its row; NaN becomes the one word for absent. One column after the other, because
     then the processor hashes several rows at once.
@@ -130,7 +140,7 @@ def hash_column(cells: U64, kind: int, absence: int, salt: np.uint64, shares: U6
     return FINE, -1
 
 
-@compiled
+@lean
 def hash_texts(lengths: U64, blob: U8, first: int, salt: np.uint64, shares: U64) -> None:
     """Add the bytes' share of every text."""
     for row in range(shares.size):
@@ -140,7 +150,7 @@ def hash_texts(lengths: U64, blob: U8, first: int, salt: np.uint64, shares: U64)
             first += length
 
 
-@compiled
+@lean
 def hash_rows(
     words: Words,
     kinds: Ints,
@@ -186,7 +196,17 @@ def hash_rows(
     return last, FINE, -1, -1
 
 
-@compiled
+@lean
+def skip_texts(words: Words, kinds: Ints, rows: int, cursors: Ints) -> None:
+    """Move each text column's place in the blob beyond the first rows."""
+    for column in range(words.shape[0]):
+        if kinds[column] == BYTES:
+            for row in range(rows):
+                if words[column, row] != _ABSENT:
+                    cursors[column] += int(np.int64(words[column, row]))
+
+
+@lean
 def write_rows(
     words: Words,
     kinds: Ints,
@@ -194,33 +214,27 @@ def write_rows(
     name_first: Ints,
     name_ends: Ints,
     names: U8,
-    blob_first: Ints,
+    cursors: Ints,
     blob: U8,
     prefix: U8,
-    skip: int,
-    rows: int,
+    begin: int,
+    end: int,
     out: U8,
 ) -> int:
-    """Write the rows from `skip` on, after `hash_rows`; returns the number of bytes.
+    """Write the rows from `begin` to `end`, after `hash_rows`; returns the number of bytes.
 
     name_first  per column, where its codes begin in `name_ends`; name_ends[k] is the end of the name before code k
+    cursors     per text column, where the row `begin` has its bytes in the blob; moved to the row `end`
     """
     at = 0
-    cursors = blob_first.copy()
-    for row in range(rows):
-        writing = row >= skip
-        if writing:
-            for i in range(prefix.size):
-                out[at + i] = prefix[i]
-            at += prefix.size
+    for row in range(begin, end):
+        put_bytes(out, at, prefix, 0, prefix.size)
+        at += prefix.size
         for column in range(words.shape[0]):
             word = words[column, row]
             kind = kinds[column]
             missing = word == _ABSENT and absence[column] == MAY_BE_ABSENT
-            if not writing:
-                if kind == BYTES and not missing:
-                    cursors[column] += int(np.int64(word))
-            elif kind <= FLOAT:
+            if kind <= FLOAT:
                 if kind == TIME:
                     word = np.uint64((np.int64(word) - EPOCH_2000_MS) * 1000)
                 put_length(out, at, -1 if missing else 8)
@@ -235,17 +249,16 @@ def write_rows(
                 at += 5
             else:
                 source = blob
-                begin = int(cursors[column])
+                first = int(cursors[column])
                 length = int(np.int64(word))
                 if kind == ENUM:
                     source = names
                     name = name_first[column] + length
-                    begin = int(name_ends[name])
-                    length = int(name_ends[name + 1]) - begin
+                    first = int(name_ends[name])
+                    length = int(name_ends[name + 1]) - first
                 else:
-                    cursors[column] = begin + length
+                    cursors[column] = first + length
                 put_length(out, at, length)
-                for i in range(length):
-                    out[at + 4 + i] = source[begin + i]
+                put_bytes(out, at + 4, source, first, length)
                 at += 4 + length
     return at

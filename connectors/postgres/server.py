@@ -11,8 +11,10 @@ import fcntl
 import hashlib
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,8 @@ SUPERUSER = "lotus"
 PORT = 5432  # only a part of the socket's name
 START_SECONDS = 60
 STOP_SECONDS = 60
+ORPHAN_SECONDS = 10
+_POLL_SECONDS = 0.05
 
 # Durable against any crash of the application or the server (fsync stays on); sized for one writer that copies a lot.
 SETTINGS: Mapping[str, str] = MappingProxyType(
@@ -97,12 +101,11 @@ class EmbeddedPostgres:
         try:
             self._own_directory()
             with self._only_one():
-                if self.running():
+                if self._found():
                     return self
-                if not (self.cluster / "PG_VERSION").exists():
+                if not self.cluster.exists():
                     self._initialise()
-                start = ("start", "-w", "-s", "-t", str(START_SECONDS), "-l", str(self.log))
-                self._run("pg_ctl", *start, "-o", self._options())
+                self._start()
                 self._started_here = True
         except OSError as error:
             raise NoServerError(f"the embedded Postgres cannot use {self.directory}: {error}; {CURE}") from error
@@ -175,9 +178,38 @@ class EmbeddedPostgres:
         finally:
             os.close(folder)
 
+    def _found(self) -> bool:
+        """Whether a server runs and answers; one that is just starting, stopping or dying is waited for."""
+        give_up = time.monotonic() + START_SECONDS
+        while self.running():
+            try:
+                psycopg.connect(self.dsn()).close()
+                return True
+            except (psycopg.OperationalError, NoServerError):
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(_POLL_SECONDS)
+        return False
+
     def _initialise(self) -> None:
+        """Make the cluster under another name first: one that was interrupted is never taken for a whole one."""
+        unfinished = self.cluster.with_name("cluster.unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
         options = ("-U", SUPERUSER, "--auth=trust", "--no-locale", "-E", "UTF8", "--no-data-checksums")
-        self._run("initdb", *options, "--no-instructions")
+        self._run("initdb", *options, "--no-instructions", cluster=unfinished)
+        unfinished.rename(self.cluster)
+
+    def _start(self) -> None:
+        """Start; the children of a killed server need a moment to let go of its memory."""
+        start = ("start", "-w", "-s", "-t", str(START_SECONDS), "-l", str(self.log))
+        give_up = time.monotonic() + ORPHAN_SECONDS
+        while True:
+            try:
+                return self._run("pg_ctl", *start, "-o", self._options())
+            except NoServerError as error:
+                if "still in use" not in str(error) or time.monotonic() > give_up:
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     def _options(self) -> str:
         """The settings as options, not as a file: root writes nothing into a directory of another user."""
@@ -207,15 +239,15 @@ class EmbeddedPostgres:
         except FileNotFoundError:
             return []
 
-    def _run(self, program: str, *options: str) -> None:
+    def _run(self, program: str, *options: str, cluster: Path | None = None) -> None:
         """Run a program of Postgres to its end; a failure is told with the tail of the server's log."""
-        done = self._call(program, *options)
+        done = self._call(program, *options, cluster=cluster)
         if done.returncode != 0:
             log = self.log.read_text(errors="replace").splitlines()[-8:] if self.log.exists() else []
             told = "\n".join((done.stdout.strip(), *log)).strip()
             raise NoServerError(f"{program} failed in {self.directory} ({CURE}):\n{told}")
 
-    def _call(self, program: str, *options: str) -> "subprocess.CompletedProcess[str]":
+    def _call(self, program: str, *options: str, cluster: Path | None = None) -> "subprocess.CompletedProcess[str]":
         self._own_directory()
         assert self._account is not None
         assert self._programs is not None
@@ -223,7 +255,7 @@ class EmbeddedPostgres:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         with tempfile.TemporaryFile("w+") as told:  # a pipe would stay open in the server
             done = subprocess.run(  # noqa: S603 (program and options are ours)
-                [str(self._programs / program), *options, "-D", str(self.cluster)],
+                [str(self._programs / program), *options, "-D", str(cluster or self.cluster)],
                 stdin=subprocess.DEVNULL,
                 stdout=told,
                 stderr=subprocess.STDOUT,

@@ -25,6 +25,11 @@ class ReplaySink(FixedPartitionedSink[Item, Snapshot]):
         assert self._writer is not None, "the dataflow has not started"
         return self._writer
 
+    def close(self) -> None:
+        """Give the run back, however the dataflow ended; nothing happens if it never started."""
+        if self._writer is not None:
+            self._writer.close()
+
     def list_parts(self) -> list[str]:
         """One partition: one process is one writer."""
         return [PARTITION]

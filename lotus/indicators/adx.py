@@ -6,7 +6,7 @@ The first value is a single directional index, not a mean, and fills the list to
 import numpy as np
 
 from lotus.columns import F64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.indicators import wilder
 from lotus.indicators.atr import true_range
 from lotus.indicators.board import now_at, remember
@@ -17,7 +17,7 @@ MINUS = PLUS + wilder.ROWS
 ROWS = MINUS + wilder.ROWS
 
 
-@inlined
+@lean
 def directional_moves(high: float, low: float, high_before: float, low_before: float) -> tuple[float, float]:
     """+DM and -DM of a bar: the larger of the two outward moves, if it is outward at all."""
     rise = high - high_before
@@ -27,7 +27,7 @@ def directional_moves(high: float, low: float, high_before: float, low_before: f
     return plus, minus
 
 
-@inlined
+@lean
 def adx_next(
     board: F64, series: int, now: int, index: int, plus: float, minus: float, smooth_range: float, period: int
 ) -> float:

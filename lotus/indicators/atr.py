@@ -6,19 +6,19 @@ The list of ATR values is front-filled: every bar before `period` counts with th
 import numpy as np
 
 from lotus.columns import F64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.indicators import wilder
 from lotus.indicators.board import now_at, recent_mean
 from lotus.indicators.wilder import wilder_next
 
 
-@inlined
+@lean
 def true_range(high: float, low: float, close_before: float) -> float:
     """Largest of the bar's range and its distances from the close before."""
     return max(high - low, abs(high - close_before), abs(close_before - low))
 
 
-@inlined
+@lean
 def atr_next(board: F64, series: int, now: int, index: int, tr: float, period: int) -> float:
     """ATR of bar `index` with true range `tr`; 0 on bar 0, which has none. It takes two rows of the board.
 
@@ -32,7 +32,7 @@ def atr_next(board: F64, series: int, now: int, index: int, tr: float, period: i
     return value
 
 
-@inlined
+@lean
 def atr_mean(board: F64, series: int, now: int, index: int, count: int) -> float:
     """Mean of the last `count` values of the front-filled list; the ATR itself while the list is shorter."""
     return recent_mean(board, series, now, count if index + 1 >= count else 1)

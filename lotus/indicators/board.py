@@ -11,27 +11,27 @@ summed in the order of time, wherever a batch was cut. All series of a board adv
 """
 
 from lotus.columns import F64
-from lotus.compiled import inlined
+from lotus.compiled import lean
 from lotus.indicators.formulas import ls_spread
 
 SLOPE_POINTS_MIN = 3
 
 
-@inlined
+@lean
 def now_at(board: F64, index: int) -> int:
     """Where value number `index` of every series stands."""
     width: int = board.shape[1] // 2
     return index % width + width
 
 
-@inlined
+@lean
 def remember(board: F64, series: int, now: int, value: float) -> None:
     """Write the newest value of a series."""
     board[series, now] = value
     board[series, now - board.shape[1] // 2] = value
 
 
-@inlined
+@lean
 def recent_slope(board: F64, series: int, now: int, count: int) -> float:
     """Least-squares slope of the last `count` (at most `width`) values; 0 below three.
 
@@ -50,7 +50,7 @@ def recent_slope(board: F64, series: int, now: int, count: int) -> float:
     return total / ls_spread(count)
 
 
-@inlined
+@lean
 def recent_mean(board: F64, series: int, now: int, count: int) -> float:
     """Mean of the last `count` (at most `width`) values, added oldest first."""
     total = 0.0

@@ -6,7 +6,7 @@ EMA[0] = close[0]        EMA[i] = a * close[i] + (1 - a) * EMA[i-1]        a = 2
 import numpy as np
 
 from lotus.columns import F64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 
 
 def ema_alpha(span_bars: int) -> float:
@@ -14,7 +14,7 @@ def ema_alpha(span_bars: int) -> float:
     return 2.0 / (span_bars + 1)
 
 
-@inlined
+@lean
 def ema_next(previous: float, close: float, alpha: float) -> float:
     """The EMA after one more close."""
     return alpha * close + (1.0 - alpha) * previous

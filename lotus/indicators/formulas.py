@@ -6,10 +6,10 @@ Scalar, strict IEEE doubles, no absolute tolerance: scaling every price by a pow
 import math
 
 from lotus.columns import F64
-from lotus.compiled import inlined
+from lotus.compiled import lean
 
 
-@inlined
+@lean
 def logistic(x: float) -> float:
     """1 / (1 + exp(-x)), without overflow for any finite x (uptrend-engine.md 0)."""
     if x >= 0.0:
@@ -18,7 +18,7 @@ def logistic(x: float) -> float:
     return grown / (1.0 + grown)
 
 
-@inlined
+@lean
 def clip(x: float, low: float, high: float) -> float:
     """`x` limited to [low, high] (uptrend-engine.md 0); NaN stays NaN."""
     if x < low:
@@ -28,13 +28,13 @@ def clip(x: float, low: float, high: float) -> float:
     return x
 
 
-@inlined
+@lean
 def ls_spread(count: int) -> float:
     """Sum of (x - mean x)^2 over x = 0..count-1: the divisor of a least-squares slope."""
     return count * (count * count - 1.0) / 12.0
 
 
-@inlined
+@lean
 def ls_slope(values: F64, n: int) -> float:
     """Least-squares slope of the last min(n, len) values, in their units per bar; 0 if fewer than three.
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 from lotus.columns import F64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.indicators.board import now_at, remember
 
 NEUTRAL = 50.0
 
 
-@inlined
+@lean
 def rsi_next(board: F64, changes: int, now: int, index: int, change: float, period: int) -> float:
     """RSI of bar `index` after a close-to-close `change`; 50 below `period` changes or on a flat stretch.
 

@@ -19,13 +19,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lotus.columns import F64, I64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import lean
 from lotus.indicators.board import remember
 from lotus.indicators.ema import ema_alpha
 from lotus.indicators.formulas import clip
 from lotus.kernel import number
 
-LANES = 8  # sums that run side by side
+SECTIONS = 8
 SPARE_PLACES = 24  # of a tail, so that it seldom runs short
 
 
@@ -107,16 +107,7 @@ def copy_volume_z(state: VolumeZState) -> VolumeZState:
     return VolumeZState(state.recent.copy(), state.tails.copy(), state.held.copy())
 
 
-@compiled
-def scratch_volume_z(state: VolumeZState) -> F64:
-    """Room for one evaluation over the window: float64[2, a power of two]."""
-    width = LANES
-    while width < state.recent.shape[1] // 2:
-        width *= 2
-    return np.zeros((2, width))
-
-
-@compiled
+@lean
 def volume_push(state: VolumeZState, index: int, volume: float) -> None:
     """Take in the quote volume of bar `index`; negative and absent volumes count as 0."""
     value = log1p(volume) if volume > 0.0 else 0.0
@@ -132,7 +123,7 @@ def volume_push(state: VolumeZState, index: int, volume: float) -> None:
         _admit(state.tails, state.held, side, complete, sign * value)
 
 
-@compiled
+@lean
 def _drop(tails: F64, held: I64, side: int, value: float) -> None:
     """Take a value that left the window out of a tail, if it is in it."""
     last = held[side] - 1
@@ -146,7 +137,7 @@ def _drop(tails: F64, held: I64, side: int, value: float) -> None:
     held[side] = last
 
 
-@compiled
+@lean
 def _admit(tails: F64, held: I64, side: int, complete: bool, value: float) -> None:
     """Put a value of the window into a tail, if it belongs there.
 
@@ -163,11 +154,11 @@ def _admit(tails: F64, held: I64, side: int, complete: bool, value: float) -> No
     held[side] = min(count + 1, room)
 
 
-@compiled
+@lean
 def volume_z(params: VolumeZParams, state: VolumeZState, index: int, scratch: F64) -> float:
     """VO_z of bar `index`, which was pushed before.
 
-    scratch  float64[2, width] of `scratch_volume_z`, overwritten
+    scratch  float64[2, at least window / SECTIONS], overwritten
     returns  sigma, z_min..z_max; exactly 0 for a constant series
     source   uptrend-engine.md 3.6
     """
@@ -178,16 +169,16 @@ def volume_z(params: VolumeZParams, state: VolumeZState, index: int, scratch: F6
     first = clip(state.recent[0, end - count], lower, upper)
     last = clip(state.recent[0, end - 1], lower, upper)
     # distances are taken from the last value, so that a constant series gives exact zeros
-    later = state.recent[0, end - count + 1 : end]
-    mean, square = _weighted(params.weights[window - count + 1 :], later, lower, upper, last, scratch)
-    seed = params.weights[window - count] / params.alpha
-    mean += seed * (first - last)
-    square += seed * (first - last) * (first - last)
+    weights, values = params.weights[window - count :], state.recent[0, end - count : end]
+    mean, square = _weighted(weights, values, lower, upper, last, scratch)
+    seed_more = weights[0] / params.alpha - weights[0]  # the table weighs the seed like a later value
+    mean += seed_more * (first - last)
+    square += seed_more * (first - last) * (first - last)
     variance = (1.0 - params.alpha) * (square - mean * mean)
     return clip((0.0 - mean) / sqrt(max(variance, params.variance_min)), params.z_min, params.z_max)
 
 
-@compiled
+@lean
 def winsor_bounds(params: VolumeZParams, state: VolumeZState, count: int, end: int) -> tuple[float, float]:
     """The two bound elements among the `count` values before place `end`; no bounds if there are too few values."""
     if count < params.winsor_min_bars:
@@ -201,7 +192,7 @@ def winsor_bounds(params: VolumeZParams, state: VolumeZState, count: int, end: i
     return state.tails[0, low], -state.tails[1, high]
 
 
-@compiled
+@lean
 def _gather(state: VolumeZState, side: int, start: int, end: int) -> None:
     """Read a tail off the ring anew."""
     sign = 1.0 - 2.0 * side
@@ -210,35 +201,43 @@ def _gather(state: VolumeZState, side: int, start: int, end: int) -> None:
         _admit(state.tails, state.held, side, state.held[side] == i - start, sign * state.recent[0, i])
 
 
-@compiled
+@lean
 def _weighted(
     weights: F64, values: F64, lower: float, upper: float, origin: float, scratch: F64
 ) -> tuple[float, float]:
-    """Weighted sums of the limited values' distances from `origin`, and of their squares, added by halving."""
+    """Weighted sums of the limited values' distances from `origin`, and of their squares.
+
+    The series is cut into `SECTIONS` equal ones that are added place by place, side by side in the processor.
+    """
     first, second = scratch[0], scratch[1]
-    count, width = len(values), len(first)
-    for i in range(count):
-        limited = lower if values[i] < lower else values[i]
-        limited = upper if limited > upper else limited
-        distance = limited - origin
-        weighted = weights[i] * distance
-        first[i] = weighted
-        second[i] = weighted * distance
-    for i in range(count, width):
-        first[i] = 0.0
-        second[i] = 0.0
-    while width > LANES:
-        width //= 2
-        _fold(first[:width], first[width : 2 * width])
-        _fold(second[:width], second[width : 2 * width])
-    mean, square = 0.0, 0.0
-    for i in range(LANES):
-        mean += first[i]
-        square += second[i]
+    length = len(values) // SECTIONS
+    for i in range(length):
+        mean, square = 0.0, 0.0
+        for k in range(SECTIONS):
+            distance = min(max(values[k * length + i], lower), upper) - origin
+            weighted = weights[k * length + i] * distance
+            mean += weighted
+            square += weighted * distance
+        first[i] = mean
+        second[i] = square
+    mean, square = _fold(first, length), _fold(second, length)
+    for i in range(length * SECTIONS, len(values)):
+        distance = min(max(values[i], lower), upper) - origin
+        mean += weights[i] * distance
+        square += weights[i] * distance * distance
     return mean, square
 
 
-@inlined
-def _fold(near: F64, far: F64) -> None:
-    for i in range(len(near)):
-        near[i] += far[i]
+@lean
+def _fold(values: F64, count: int) -> float:
+    """Sum of the first `count` values, as four sums side by side."""
+    a = b = c = d = 0.0
+    fours = count // 4 * 4
+    for i in range(0, fours, 4):
+        a += values[i]
+        b += values[i + 1]
+        c += values[i + 2]
+        d += values[i + 3]
+    for i in range(fours, count):
+        a += values[i]
+    return a + b + (c + d)

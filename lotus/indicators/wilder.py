@@ -7,13 +7,13 @@ On a board it takes two rows: the smoothed value, and below it the sum from whic
 """
 
 from lotus.columns import F64
-from lotus.compiled import inlined
+from lotus.compiled import lean
 from lotus.indicators.board import remember
 
 ROWS = 2
 
 
-@inlined
+@lean
 def wilder_next(board: F64, series: int, now: int, index: int, value: float, period: int) -> float:
     """Smooth value number `index` >= 1 of a series that takes the rows `series` and `series + 1`."""
     if index > period:

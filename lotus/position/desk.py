@@ -21,7 +21,7 @@ from lotus.position.ledger import Fill, apply_fill
 from lotus.position.marks import Bar, Window, marks_of
 from lotus.position.plan import Intent, plan, refused_empty_trim
 from lotus.position.pool import Fuel, PoolEvent, moved
-from lotus.position.record import FRESH, NONE_YET, SELLS, Order, Owed, Record
+from lotus.position.record import FRESH, NONE_YET, SELLS, STARTED, Order, Owed, Record
 from lotus.position.sheets import Sheets, Shown, shown
 from lotus.records import EpisodeKind, OrderKind, State, Status
 from lotus.scene import Scenes
@@ -77,6 +77,7 @@ class Desk:
         self._marks = marks_of(scenes.trend, state.alarm)
         self._next_row, self._next_mark, self._next_zone = 0, 0, 0
         self._empty_trim = refused_empty_trim(config.dust_usd)
+        self._confirmed = not config.reclaim.immediate
         self.sheets = Sheets()
         self._settle()
 
@@ -139,7 +140,7 @@ class Desk:
         self._alert = (
             self._unwritten
             or record.exiting is not None
-            or record.reclaim_since != NONE_YET
+            or (self._confirmed and record.emergency.reclaim_since != NONE_YET)
             or (record.emergency.event_on and bool(record.qty))
             or (record.cycle and (record.overdue or self._state == State.S0))
         )
@@ -161,8 +162,6 @@ class Desk:
         must_leave = bar.emergency_exit and self._record.qty
         if live and (word & marks.TRADES or must_leave or self._alert):
             self._trade(bar, row)
-        if self._config.reclaim.immediate and self._record.reclaim_since != NONE_YET:
-            self._record = self._record._replace(reclaim_since=NONE_YET)
         self._end_cycle(bar, live)
         self._write(bar, live)
         self._settle()
@@ -177,13 +176,12 @@ class Desk:
         turn = TURNS.get((bar.prev_state, bar.state))
         if turn is None:
             return
-        self._unwritten = True
         before, self._attempt = self._attempt, self._attempt.after(turn, bar.ts)
         if turn is Turn.START:
             self._tally_s1 = self._tally_s2 = NO_TALLY
-            self._change(self._record._replace(cycle=True, overdue=self._record.cycle))
+            self._change(self._record._replace(overdue=True) if self._record.cycle else STARTED)
         elif before.active and turn in (Turn.SUCCESS, Turn.FAILURE):
-            succeeded = turn is Turn.SUCCESS
+            succeeded, self._unwritten = turn is Turn.SUCCESS, True
             if live:
                 self._report_attempt(bar.ts, succeeded)
             if succeeded:
@@ -243,20 +241,19 @@ class Desk:
         return Tally(zone_bars, best, self._columns.ts(row), self._columns.margins(row, len(names)))
 
     def _follow_emergency(self, bar: Bar) -> None:
-        record = self._record
-        on = bar.emergency_exit and bar.state == State.S3
-        emergency, since = record.emergency, record.reclaim_since
-        if on != emergency.event_on:
-            if on:
-                emergency = emergency._replace(event_on=True, event_value=None, event_executed=False)
-            else:
-                emergency = emergency._replace(event_on=False)
-        if on or bar.state != State.S3:
-            since = NONE_YET
-        elif bar.reclaimed:
-            since = bar.bar_index
-        if emergency is not record.emergency or since != record.reclaim_since:
-            self._record = record._replace(emergency=emergency, reclaim_since=since)
+        before = emergency = self._record.emergency
+        in_s3 = bar.state == State.S3
+        if in_s3 and bar.emergency_exit:
+            if not before.event_on:
+                emergency = before._replace(
+                    event_on=True, event_value=None, event_executed=False, reclaim_since=NONE_YET
+                )
+        elif before.event_on or bar.reclaimed or not in_s3:
+            since = bar.bar_index if in_s3 and bar.reclaimed else NONE_YET
+            if before.event_on or since != before.reclaim_since:
+                emergency = before._replace(event_on=False, reclaim_since=since)
+        if emergency is not before:
+            self._record = self._record._replace(emergency=emergency)
 
     # ------------------------------------------------------------------------------------------------------ trading
 
@@ -337,7 +334,7 @@ class Desk:
             self.sheets.positioned(bar.ts, closed)
         if record.overdue:
             # the attempt that has begun meanwhile goes on in a cycle of its own, from the next bar on
-            self._record = FRESH._replace(cycle=True)
+            self._record = STARTED
         else:
             self._record, self._attempt = FRESH, FRESH_ATTEMPT
         self._written, self._unwritten = self._shown(flat=True), False

@@ -127,7 +127,7 @@ def reclaim_gates(moment: Moment, size_of: SizeOf) -> Iterator[Gate]:
     yield _yes_no("exit_value", emergency.exit_value is not None, emergency.exit_value)
     yield _yes_no("rebuy_used", not emergency.rebuy_used, emergency.rebuy_used)
     if not rule.immediate:
-        held = bar.bar_index - moment.record.reclaim_since + 1
+        held = bar.bar_index - emergency.reclaim_since + 1
         yield Gate(
             "hold_bars",
             held >= rule.hold_bars,

@@ -147,8 +147,7 @@ def _rung(posting: _Posting) -> float:
 
 def _reclaim(record: Record, posting: _Posting) -> Record:
     return record._replace(
-        emergency=record.emergency._replace(rebuy_used=True),
-        reclaim_since=NONE_YET,
+        emergency=record.emergency._replace(rebuy_used=True, reclaim_since=NONE_YET),
         last_reclaim_buy=_bought(record.last_reclaim_buy, posting),
     )
 

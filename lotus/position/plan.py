@@ -98,10 +98,16 @@ def _raised(moment: Moment) -> Iterator[OrderKind]:
         yield OrderKind.S1_ENTRY
     if bar.s2_buy:
         yield OrderKind.S2_POOL if record.pool.status is PoolStatus.OPEN else OrderKind.S2_FLAT
-    if record.reclaim_since != NONE_YET:
+    if _reclaim_pending(moment):
         yield OrderKind.RECLAIM
     if bar.dx_buy:
         yield OrderKind.DX_BUY
+
+
+def _reclaim_pending(moment: Moment) -> bool:
+    """Set by `reclaimed_ema333`; without confirmation it expires after its first bar (replay.md 6)."""
+    since = moment.record.emergency.reclaim_since
+    return since != NONE_YET and (since == moment.bar.bar_index or not moment.config.reclaim.immediate)
 
 
 def _refusal(kind: OrderKind, gate: Gate) -> Refusal:

@@ -41,9 +41,10 @@ class Trimmed(NamedTuple):
 class Emergency(NamedTuple):
     """The emergency event and the re-buy right of the last executed emergency exit (scaling.md 9).
 
-    event_on     price is below EMA333 in S3
-    event_value  value at which this event's exit was decided, USD
-    exit_value   value at which the last executed emergency exit was decided, USD: base of the re-buy
+    event_on       price is below EMA333 in S3
+    event_value    value at which this event's exit was decided, USD
+    exit_value     value at which the last executed emergency exit was decided, USD: base of the re-buy
+    reclaim_since  bar_index on which the price came back, -1: not, or used
     """
 
     event_on: bool = False
@@ -51,6 +52,7 @@ class Emergency(NamedTuple):
     event_executed: bool = False
     exit_value: Decimal | None = None
     rebuy_used: bool = False
+    reclaim_since: int = NONE_YET
 
 
 class Order(NamedTuple):
@@ -96,7 +98,6 @@ class Record(NamedTuple):
     overdue         a new attempt began before this cycle could close; buys wait until it has
     general_buys    G: USD spent on S1 and flat S2
     trimmed_levels  levels trimmed in this cycle, oldest first; only the last one unless `level_memory = cycle`
-    reclaim_since   bar_index on which the pending reclaim began, -1: none pending
     cancelled       an order that an exit cancelled and that may still fill
     cancelled_by    that exit: a buy that fills nevertheless is sold with it
     settled         ids of the last fills of finished orders
@@ -117,7 +118,6 @@ class Record(NamedTuple):
     last_trim: Trimmed | None = None
     trimmed_levels: tuple[float, ...] = ()
     emergency: Emergency = Emergency()
-    reclaim_since: int = NONE_YET
     exiting: Owed | None = None
     in_flight: Order | None = None
     cancelled: Order | None = None
@@ -157,3 +157,4 @@ class Record(NamedTuple):
 
 
 FRESH = Record()
+STARTED = FRESH._replace(cycle=True)

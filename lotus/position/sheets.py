@@ -18,8 +18,6 @@ from lotus.records import Decisions, Episodes, Fills, OrderKind, Positions, Refu
 
 C = TypeVar("C", bound=Columns)
 
-NAN = float("nan")
-
 
 class Shown(NamedTuple):
     """The columns of a position row, beside its time."""
@@ -114,8 +112,7 @@ class Sheets:
 
     def positioned(self, ts: int, row: Shown) -> None:
         """A position row."""
-        arm = NAN if row.pool_next_arm is None else row.pool_next_arm
-        self._positions.append((ts, *row._replace(pool_next_arm=arm)))
+        self._positions.append((ts, *row))
 
     def ended(self, ts: int, episode: Ended) -> None:
         """An episode row."""
@@ -202,11 +199,13 @@ def _gate_text(gate: Gate) -> str:
 
 
 def _table(noun: type[C], rows: list[tuple[Any, ...]]) -> C:
+    made_of: Any = noun
     if not rows:
-        none: C = _no_rows(noun)
+        none: C = _no_rows(made_of)
         return none
     columns = zip(*rows, strict=True)
-    return noun(*(_column(dtype, values) for dtype, values in zip(_dtypes(noun), columns, strict=True)))  # type: ignore[arg-type]
+    table: C = made_of(*(_column(dtype, values) for dtype, values in zip(_dtypes(made_of), columns, strict=True)))
+    return table
 
 
 @lru_cache(maxsize=16)
@@ -221,7 +220,7 @@ def _dtypes(noun: Any) -> tuple[np.dtype[Any], ...]:
 
 def _column(dtype: np.dtype[Any], values: tuple[Any, ...]) -> Any:
     if dtype != np.object_:
-        return np.array(values, dtype=dtype)
+        return np.array(values, dtype=dtype)  # None in a double column becomes NaN
     cells = np.empty(len(values), dtype=np.object_)
     cells[:] = values
     return cells

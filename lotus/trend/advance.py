@@ -10,19 +10,18 @@ from typing import NamedTuple
 import numpy as np
 
 from lotus.columns import ABSENT, F64, I8, I64, Flags
-from lotus.compiled import compiled
+from lotus.compiled import compiled, lean
 from lotus.indicators.volume_z import (
     VolumeZState,
     copy_volume_z,
     fresh_volume_z,
-    scratch_volume_z,
     volume_push,
     volume_z,
 )
 from lotus.levels import VERSION, LevelsState, copy_levels, fresh_levels, levels_push, nearest_level, sr_boost
 from lotus.records import State
 from lotus.trend.config import TrendConfig
-from lotus.trend.edx import EdxState, copy_edx, edx_bar, fresh_edx
+from lotus.trend.edx import EdxParams, EdxState, copy_edx, edx_bar, fresh_edx
 from lotus.trend.formulas import (
     TERMS_MAX,
     discount_terms,
@@ -32,14 +31,13 @@ from lotus.trend.formulas import (
     threshold_terms,
 )
 from lotus.trend.gates import buy_anchor, buy_flags, exit_flags, trim_flag
-from lotus.trend.params import DiscountParams, ThresholdParams, TrendParams
+from lotus.trend.params import DiscountParams, GateParams, ThresholdParams, TrendParams
 from lotus.trend.readings import fresh_board, read_bar
 from lotus.trend.row import (
     ATR,
     BAR_INDEX,
     BOOST,
     CODES,
-    COUNTS,
     DX_POSITION_BOOST,
     DX_SUPPRESSION,
     DX_THRESHOLD,
@@ -54,6 +52,7 @@ from lotus.trend.row import (
     LEVELS_VERSION,
     NEAREST_LEVEL,
     PREV_STATE,
+    PRICE,
     RSI,
     S3_START_INDEX,
     SCORE_DX,
@@ -123,56 +122,31 @@ def advance(params: TrendParams, memory: Memory, bars: F64, rebuild: Flags, reco
     marks, levels, gates = memory.marks, memory.levels, params.gates
     row = np.empty(len(FLOATS))
     signs = np.empty(len(SIGNS), dtype=np.int8)
-    edx_out = np.empty(EDX_END - EDX_FIRST)
     terms = np.empty(TERMS_MAX)
-    scratch = scratch_volume_z(memory.volume)
+    scratch = np.empty((2, memory.volume.recent.shape[1]))
     for j in range(len(rebuild)):
-        index, high, low, close = marks[SEEN], bars[HIGH, j], bars[LOW, j], bars[CLOSE, j]
+        index, close = marks[SEEN], bars[CLOSE, j]
         _clear(row, signs)
-        read_bar(params.readings, memory.board, index, high, low, close, row)
+        read_bar(params.readings, memory.board, index, bars[HIGH, j], bars[LOW, j], close, row)
         volume_push(memory.volume, index, bars[VOLUME, j])
         row[SCORE_TS] = strength_terms(params.strength, row, terms)
-        nearest = nearest_level(levels, close, index, 0)
-        row[NEAREST_LEVEL] = nearest
-        if gates.extreme_min_age > 0:
-            row[NEAREST_LEVEL] = nearest_level(levels, close, index, gates.extreme_min_age)
+        row[NEAREST_LEVEL] = nearest_level(levels, close, index, gates.extreme_min_age)
         if index + 1 >= params.min_bars:
             state, before = _change_state(marks, row, signs)
             if state == _S3:
                 k = index - marks[S3_START]
-                averages = row[EMA_144], row[EMA_250], row[EMA_333]
-                row[SCORE_EDX] = edx_bar(
-                    params.edx,
-                    memory.edx,
-                    k,
-                    high,
-                    low,
-                    close,
-                    bars[VOLUME_BASE, j],
-                    averages[0],
-                    averages[1],
-                    averages[2],
-                    row[ATR],
-                    row[RSI],
-                    edx_out,
-                )
-                row[EDX_FIRST:EDX_END] = edx_out
+                row[SCORE_EDX] = _decay(params.edx, memory.edx, k, bars, j, row)
                 row[VO_Z] = volume_z(params.volume, memory.volume, index, scratch)
                 _score_discount(params.dx, params.threshold, row, terms)
             if state in (_S2, _S3):
                 row[SCORE_OX] = overextension_terms(params.ox, row, state == _S3, terms)
-            trim_flag(gates, state, before, nearest, row, signs)
-            anchor = buy_anchor(state, before)
-            if anchor != ABSENT:
-                norm, halo = gates.strength_norm, gates.boost_halo
-                row[BOOST] = sr_boost(levels, row[anchor], row[ATR], gates.boost_max, norm, halo)
-                buy_flags(gates, state, row, signs)
+            _judge(gates, levels, index, state, before, row, signs)
         _write(record, j, index, marks[S3_START], levels.meta[VERSION], row, signs)
         levels_push(params.levels, levels, index, close, rebuild[j])
         marks[SEEN] = index + 1
 
 
-@compiled
+@lean
 def _clear(row: F64, signs: I8) -> None:
     """Nothing known, no flag raised."""
     for k in range(len(FLOATS)):
@@ -181,7 +155,7 @@ def _clear(row: F64, signs: I8) -> None:
         signs[k] = ABSENT if k < len(CODES) else 0
 
 
-@compiled
+@lean
 def _change_state(marks: I64, row: F64, signs: I8) -> tuple[int, int]:
     """Follow the transition table, raise the flags that belong to it; states after this bar and the bar before."""
     before = marks[LAST_STATE]
@@ -197,7 +171,16 @@ def _change_state(marks: I64, row: F64, signs: I8) -> tuple[int, int]:
     return state, before
 
 
-@compiled
+@lean
+def _decay(params: EdxParams, state: EdxState, k: int, bars: F64, j: int, row: F64) -> float:
+    """EDX on bar number k of an S3, its components and windows written into the record."""
+    high, low, close, amount = bars[HIGH, j], bars[LOW, j], bars[CLOSE, j], bars[VOLUME_BASE, j]
+    e144, e250, e333, atr, rsi = row[EMA_144], row[EMA_250], row[EMA_333], row[ATR], row[RSI]
+    out = row[EDX_FIRST:EDX_END]
+    return edx_bar(params, state, k, high, low, close, amount, e144, e250, e333, atr, rsi, out)
+
+
+@lean
 def _score_discount(params: DiscountParams, threshold: ThresholdParams, row: F64, terms: F64) -> None:
     row[SCORE_DX] = discount_terms(params, row, terms)
     row[DX_THRESHOLD] = threshold_terms(threshold, row, terms)
@@ -205,7 +188,18 @@ def _score_discount(params: DiscountParams, threshold: ThresholdParams, row: F64
     row[DX_POSITION_BOOST] = position_boost(threshold, row)
 
 
-@compiled
+@lean
+def _judge(gates: GateParams, levels: LevelsState, index: int, state: int, before: int, row: F64, signs: I8) -> None:
+    """Put the bar to the gates of its state, with the levels in force."""
+    trim_flag(gates, state, before, nearest_level(levels, row[PRICE], index, 0), row, signs)
+    anchor = buy_anchor(state, before)
+    if anchor != ABSENT:
+        norm, halo = gates.strength_norm, gates.boost_halo
+        row[BOOST] = sr_boost(levels, row[anchor], row[ATR], gates.boost_max, norm, halo)
+        buy_flags(gates, state, row, signs)
+
+
+@lean
 def _write(record: Record, j: int, index: int, s3_start: int, version: int, row: F64, signs: I8) -> None:
     for k in range(len(FLOATS)):
         record.floats[k, j] = row[k]
@@ -214,6 +208,3 @@ def _write(record: Record, j: int, index: int, s3_start: int, version: int, row:
     record.counts[BAR_INDEX, j] = index
     record.counts[S3_START_INDEX, j] = s3_start
     record.counts[LEVELS_VERSION, j] = version
-
-
-assert len(COUNTS) == LEVELS_VERSION - BAR_INDEX + 1

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lotus.columns import F64, I64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.indicators.formulas import clip, logistic, ls_slope
 from lotus.kernel import number
 from lotus.trend.edx_lanes import LANE_ROWS, advance_lanes, lane_adx_slope, lane_vwap_slope
@@ -305,7 +305,7 @@ def _windows(params: EdxParams, state: EdxState, k: int, out: F64) -> None:
             out[13 + window] = logistic(-scales.comp_gain * gap_slope(rings, seed_left, seeded, k, bars))
 
 
-@inlined
+@lean
 def combine_windows(
     blend_two: tuple[float, float], blend_three: tuple[float, float, float], s1: float, s2: float, s3: float
 ) -> float:

@@ -11,7 +11,7 @@ ranges are zero, a bar whose close lies between low and high has no directional 
 """
 
 from lotus.columns import F64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.indicators.formulas import ls_spread
 from lotus.trend.edx_segment import CLOSE, MINUS, PLUS, VOLUME
 
@@ -65,7 +65,7 @@ def _smooth_all(rising: F64, falling: F64, adx: F64, count: int, plus: float, mi
         adx[i] = keep * adx[i] + fresh * (100.0 * abs(up - down) / moved if moved > 0.0 else 0.0)
 
 
-@inlined
+@lean
 def direction(rising: float, falling: float) -> float:
     """DXI: how one-sided the smoothed movements are, 0..100; 0 without any (uptrend-engine.md 3.5)."""
     moved = rising + falling

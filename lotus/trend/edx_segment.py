@@ -11,7 +11,7 @@ list seeded at `first` is the list seeded at bar 0 plus (13/14)^j times the erro
 from typing import NamedTuple
 
 from lotus.columns import F64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.indicators.formulas import ls_spread
 
 # Rows of the ring of bars; bar i lies in column i & mask.
@@ -63,7 +63,7 @@ def segment_at(rings: F64, decay: F64, max_bars: int, period: int, close_min: fl
     return Segment(rings, decay, mask, first, period, seed, error, close_min)
 
 
-@inlined
+@lean
 def segment_atr(segment: Segment, bar: int) -> float:
     """ATR of a bar of the segment, front-filled with the seed."""
     age = bar - segment.first - segment.period
@@ -158,7 +158,7 @@ def ring_slope(rings: F64, row: int, k: int, count: int) -> float:
     return total / ls_spread(count)
 
 
-@inlined
+@lean
 def seed_bar(segment: Segment, start: int) -> int:
     """First bar of the segment from which on all closes up to `start` are equal.
 
@@ -168,7 +168,7 @@ def seed_bar(segment: Segment, start: int) -> int:
     return max(int(segment.rings[FLAT_SINCE, start & segment.mask]), segment.first)
 
 
-@inlined
+@lean
 def seeded_slope(
     rings: F64, row: int, left: F64, fade_slope: float, running: float, seeded: int, k: int, count: int
 ) -> float:

@@ -8,7 +8,7 @@ compiled function, so an explained score sums to the stored one bit for bit.
 from math import exp
 
 from lotus.columns import F64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import lean
 from lotus.indicators.formulas import clip, logistic
 from lotus.trend.params import DiscountParams, OverextensionParams, StrengthParams, ThresholdParams
 from lotus.trend.row import (
@@ -34,14 +34,14 @@ from lotus.trend.row import (
 TERMS_MAX = 10
 
 
-@inlined
+@lean
 def atr_ratio(row: F64) -> float:
     """atr / atr_mean20, 1 where the mean is 0 (3.3)."""
     ratio: float = row[ATR] / row[ATR_MEAN20] if row[ATR_MEAN20] != 0.0 else 1.0
     return ratio
 
 
-@compiled
+@lean
 def added(terms: F64, count: int, total: float, value: float) -> float:
     """Write the term that turns `total` into `value` at place `count`; the new total."""
     change: float = value - total
@@ -49,7 +49,7 @@ def added(terms: F64, count: int, total: float, value: float) -> float:
     return total + change
 
 
-@compiled
+@lean
 def strength_terms(params: StrengthParams, row: F64, terms: F64) -> float:
     """TS from two terms: the halves of RSI slope and ADX slope (5.1)."""
     terms[0] = params.rsi_weight * clip((row[RSI_SLOPE] + params.rsi_offset) / params.rsi_span, 0.0, 1.0)
@@ -58,7 +58,7 @@ def strength_terms(params: StrengthParams, row: F64, terms: F64) -> float:
     return score
 
 
-@compiled
+@lean
 def overextension_terms(params: OverextensionParams, row: F64, in_s3: bool, terms: F64) -> float:
     """OX from ten terms: the eight lines of the table, decay (0 in S2), clip (5.3)."""
     p, atr, scales = row[PRICE], row[ATR], params.scales
@@ -82,12 +82,12 @@ def overextension_terms(params: OverextensionParams, row: F64, in_s3: bool, term
     return added(terms, 9, total, clip(total, 0.0, 1.0))
 
 
-@inlined
+@lean
 def _rail(distance: float, scale: float) -> float:
     return logistic(distance / scale) if scale > 0.0 else 0.0
 
 
-@compiled
+@lean
 def discount_terms(params: DiscountParams, row: F64, terms: F64) -> float:
     """DX from six terms: location, exhaustion, relief, curl, decay, clip (5.6)."""
     terms[0] = params.location_weight * location(params, row)
@@ -100,7 +100,7 @@ def discount_terms(params: DiscountParams, row: F64, terms: F64) -> float:
     return added(terms, 5, total, clip(total, 0.0, 1.0))
 
 
-@compiled
+@lean
 def location(params: DiscountParams, row: F64) -> float:
     """How close the price is to EMA333 inside the hall up to EMA144; 0 without a hall."""
     p, floor = row[PRICE], row[EMA_333]
@@ -112,7 +112,7 @@ def location(params: DiscountParams, row: F64) -> float:
     return exp(-params.location_decay * x) * (1.0 + params.comp_gain * narrow)
 
 
-@compiled
+@lean
 def relief(params: DiscountParams, row: F64) -> float:
     """How far volatility and momentum have let go."""
     calm = logistic((atr_ratio(row) - params.atr_middle) / params.atr_scale)
@@ -122,7 +122,7 @@ def relief(params: DiscountParams, row: F64) -> float:
     return params.atr_weight * calm + params.momentum_weight * momentum
 
 
-@compiled
+@lean
 def threshold_terms(params: ThresholdParams, row: F64, terms: F64) -> float:
     """Threshold of DX from four terms: start, suppression, position boost (negative eases), clip at 0 (5.7)."""
     edx = row[SCORE_EDX]
@@ -137,7 +137,7 @@ def threshold_terms(params: ThresholdParams, row: F64, terms: F64) -> float:
     return added(terms, 3, total, max(0.0, total))
 
 
-@compiled
+@lean
 def position_boost(params: ThresholdParams, row: F64) -> float:
     """Easing of the threshold: positive near EMA333, negative near EMA144, 0 outside the open zone."""
     p, roof, floor = row[PRICE], row[EMA_144], row[EMA_333]

@@ -9,7 +9,7 @@ are written into the record's bytes, int8[len(SIGNS)]; states and reasons are co
 """
 
 from lotus.columns import ABSENT, F64, I8
-from lotus.compiled import compiled
+from lotus.compiled import lean
 from lotus.records import State
 from lotus.trend.params import BuyParams, GateParams
 from lotus.trend.row import (
@@ -49,7 +49,7 @@ from lotus.trend.row import (
 _S0, _S1, _S2, _S3 = int(State.S0), int(State.S1), int(State.S2), int(State.S3)
 
 
-@compiled
+@lean
 def exit_flags(state: int, before: int, reason: int, was_emergency: bool, row: F64, signs: I8) -> None:
     """Raise emergency_exit, reclaimed_ema333 and exit_position.
 
@@ -62,7 +62,7 @@ def exit_flags(state: int, before: int, reason: int, was_emergency: bool, row: F
     signs[RECLAIMED_EMA333] = state == _S3 and before == _S3 and was_emergency and not below
 
 
-@compiled
+@lean
 def trim_flag(params: GateParams, state: int, before: int, nearest: float, row: F64, signs: I8) -> None:
     """Raise trim: overextended within a halo of a level.
 
@@ -74,7 +74,7 @@ def trim_flag(params: GateParams, state: int, before: int, nearest: float, row: 
         signs[TRIM] = row[MARGIN_OX] >= 0.0 and row[MARGIN_LEVEL] >= 0.0
 
 
-@compiled
+@lean
 def buy_anchor(state: int, before: int) -> int:
     """Place in the record of the EMA around which the state buys; -1: no buy gate is evaluated."""
     if state == _S1 and before in (_S0, _S1):
@@ -84,7 +84,7 @@ def buy_anchor(state: int, before: int) -> int:
     return ABSENT
 
 
-@compiled
+@lean
 def buy_flags(params: GateParams, state: int, row: F64, signs: I8) -> None:
     """Raise the buy flag of a state with a buy gate, once the boost is known and the exit flags are set."""
     p = row[PRICE]
@@ -106,7 +106,7 @@ def buy_flags(params: GateParams, state: int, row: F64, signs: I8) -> None:
     signs[BUY] = signs[S1_BUY] | signs[S2_BUY] | signs[DX_BUY]
 
 
-@compiled
+@lean
 def _moves(gate: BuyParams, fast: float, slow: float, row: F64, signs: I8) -> bool:
     """Whether the slopes and TS + boost pass."""
     row[TSB] = row[SCORE_TS] + row[BOOST]

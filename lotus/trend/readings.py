@@ -3,7 +3,7 @@
 import numpy as np
 
 from lotus.columns import F64
-from lotus.compiled import compiled
+from lotus.compiled import lean
 from lotus.indicators import adx, wilder
 from lotus.indicators.adx import adx_next, directional_moves
 from lotus.indicators.atr import atr_mean, atr_next, true_range
@@ -57,7 +57,7 @@ def fresh_board(config: TrendConfig) -> F64:
     return np.zeros((ROWS, 2 * width))
 
 
-@compiled
+@lean
 def read_bar(params: ReadingParams, board: F64, index: int, high: float, low: float, close: float, row: F64) -> None:
     """Take in engine bar `index` and write its indicators into its record.
 
@@ -74,7 +74,7 @@ def read_bar(params: ReadingParams, board: F64, index: int, high: float, low: fl
     remember(board, CLOSE, now, close)
 
 
-@compiled
+@lean
 def _read_averages(params: ReadingParams, board: F64, now: int, index: int, close: float, row: F64) -> None:
     """EMAs, their slopes and their separations (3.1, 3.2, 3.7)."""
     span = params.slope_span
@@ -100,7 +100,7 @@ def _read_averages(params: ReadingParams, board: F64, now: int, index: int, clos
     remember(board, SEP_MID, now, mid)
 
 
-@compiled
+@lean
 def _read_ranges(
     params: ReadingParams, board: F64, now: int, index: int, high: float, low: float, close: float, row: F64
 ) -> None:

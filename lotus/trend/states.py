@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lotus.columns import ABSENT, F64
-from lotus.compiled import compiled
+from lotus.compiled import lean
 from lotus.records import ExitReason, State
 from lotus.trend.row import EMA_20, EMA_30, EMA_60, EMA_144, EMA_250, EMA_333, PRICE
 
@@ -64,7 +64,7 @@ _RULES = np.array(
 )
 
 
-@compiled
+@lean
 def next_state(before: int, row: F64) -> tuple[int, int]:
     """State after a bar and the exit reason, both as codes; -1: none.
 
@@ -78,7 +78,7 @@ def next_state(before: int, row: F64) -> tuple[int, int]:
     return before, ABSENT
 
 
-@compiled
+@lean
 def holds(when: int, row: F64) -> bool:
     """Whether a predicate of `When` is true of a bar."""
     p, e20, e30, e60 = row[PRICE], row[EMA_20], row[EMA_30], row[EMA_60]

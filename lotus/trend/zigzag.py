@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from lotus.columns import I64
-from lotus.compiled import compiled, inlined
+from lotus.compiled import compiled, lean
 from lotus.kernel import number
 from lotus.trend.edx_segment import CLOSE, HIGH, LOW, Segment, is_calm, segment_atr
 
@@ -138,7 +138,7 @@ def _record(segment: Segment, chain: I64, marks: I64, turned: int, pivot: int, s
     marks[EXTREME] = turned
 
 
-@inlined
+@lean
 def _rose(segment: Segment, pivot: int, past: int) -> int:
     return 1 if segment.rings[CLOSE, pivot & segment.mask] > segment.rings[CLOSE, past & segment.mask] else 0
 
@@ -185,7 +185,7 @@ def _run_leg(segment: Segment, rule: Turn, sign: int, bar: int, k: int, extreme:
     return -1, extreme
 
 
-@inlined
+@lean
 def is_provisional(rule: Turn, extreme: int, pivot: int, k: int) -> bool:
     """Whether the extreme of the leg that still runs at bar k counts as a pivot."""
     return k - extreme >= rule.age_bars and extreme - pivot >= rule.gap_bars

@@ -210,8 +210,8 @@ def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_token_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    path = written(bars(), tmp_path / "bars.parquet")
-    with pytest.raises(InputError, match="no rows of DOGE .*the tokens there are BTC|no rows of DOGE"):
+    path = written(pl.concat([bars(), bars(token="ETH")]), tmp_path / "bars.parquet")
+    with pytest.raises(InputError, match="no file has DOGE: the tokens there are BTC, ETH"):
         Tape(Inputs(bars=(BarsFile("venue", Timeframe.M1, path),), tokens=("DOGE",)))
 
 
@@ -267,5 +267,5 @@ def test_every_bad_row_keeps_its_place_and_content(tmp_path: Path) -> None:
     path = written(put("open", float("nan"), row=7)(bars()), tmp_path / "bars.parquet")
     letters = Tape(Inputs(bars=(BarsFile("venue", Timeframe.M1, path),))).dead
     assert letters.position.tolist() == [7]
-    assert letters.source.tolist() == ["bars.parquet"]
+    assert letters.source.tolist() == ["bars venue:1m"]
     assert '"open": "nan"' in letters.row[0]

@@ -155,10 +155,10 @@ def test_changed_content_stops_at_the_first_commit_it_reaches(database: str, con
     replay(database)
     before = read.table_hashes(connection, "run")
     writer = ReplayWriter(database, "run")
-    with pytest.raises(
-        NondeterministicReplayError, match="bar of BTC binance 1m differs from what is written, at or before row 20"
-    ):
-        writer.write([changed(ITEMS[0], row)])
+    writer.write([changed(ITEMS[0], row)])
+    told = "bar of BTC binance 1m differs from what is written, at or before row 20"
+    with pytest.raises(NondeterministicReplayError, match=told):
+        writer.flush()
     writer.close()
     assert read.table_hashes(connection, "run") == before
 

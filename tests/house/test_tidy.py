@@ -101,12 +101,21 @@ def test_every_output_of_a_flow_is_a_partitioned_sink() -> None:
     assert not guilty, f"it loses rows in a crash or reads the wall clock (docs/architecture.md): {guilty}"
 
 
+def test_connectors_know_only_the_source_and_sink_classes_of_the_engine() -> None:
+    allowed = ("bytewax.inputs", "bytewax.outputs")
+    guilty = {
+        p.relative_to(ROOT): bad
+        for p in files("connectors")
+        if (bad := {n for n in imports(p) if n.startswith("bytewax") and not n.startswith(allowed)})
+    }
+    assert not guilty, f"only flows know the engine, so that it stays replaceable: {guilty}"
+
+
 def test_flows_do_not_import_each_other() -> None:
-    doors = {"flows.operators"}
-    wiring = [p for p in files("flows") if not p.stem.startswith("cli") and p.stem not in {"__init__", "operators"}]
-    for path in wiring:
-        siblings = {n for n in imports(path) if n.startswith("flows.")} - doors
-        siblings = {n for n in siblings if not any(n.startswith(door) for door in doors)}
+    dataflows = [p for p in files("flows") if "bytewax.dataflow" in imports(p) and p.stem != "operators"]
+    assert dataflows
+    for path in dataflows:
+        siblings = {n for n in imports(path) if n.startswith("flows.") and not n.startswith("flows.operators")}
         assert not siblings, f"{path.relative_to(ROOT)} imports {siblings}: flows meet through streams, not imports"
 
 

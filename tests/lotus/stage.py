@@ -13,7 +13,7 @@ from lotus.lane import Lane
 from lotus.paper import PaperConfig
 from lotus.position.attempt import Blocks
 from lotus.position.config import PositionConfig
-from lotus.position.kernel import Account, AccountState, LaneOutputs, step
+from lotus.position.kernel import Account, AccountState, Arrival, LaneOutputs, step
 from lotus.records import Executions, OrderKind, Postures, State, Trend
 from lotus.scene import Scenes
 from lotus.timeframe import Timeframe
@@ -122,13 +122,14 @@ class Live:
         self.stage = Stage(lane)
         self.state: AccountState | None = None
         self.outputs: list[LaneOutputs] = []
+        self.arrivals: list[tuple[Arrival, ...]] = []
 
     def bar(self, *args: Any, **named: Any) -> LaneOutputs:
         """The next bar; everything reported before it is known."""
         self.stage.bar(*args, **named)
         place = len(self.stage.rows) - 1
         known = self.stage.known_ms(place)
-        return self._step(Chunk(self.stage.scenes(place), known), Chunk(Executions.empty(), known))
+        return self.arrive(Chunk(self.stage.scenes(place), known), Chunk(Executions.empty(), known))
 
     def report(
         self, kind: OrderKind, fill_id: str, qty: str, usd: str, *, done: bool = True, order: int = -1, at_ms: int = 1
@@ -147,11 +148,13 @@ class Live:
             "fee": Decimal(0),
             "done": done,
         }
-        return self._step(Chunk(Scenes.empty(), known), Chunk(rows_of(Executions, [row]), known))
+        return self.arrive(Chunk(Scenes.empty(), known), Chunk(rows_of(Executions, [row]), known))
 
-    def _step(self, scenes: Chunk[Scenes], executions: Chunk[Executions]) -> LaneOutputs:
+    def arrive(self, scenes: Chunk[Scenes], executions: Chunk[Executions]) -> LaneOutputs:
+        """Bars and reports come in."""
         lane = self.account.lanes[0]
-        self.state, outputs = step(self.account, self.state, ((lane, scenes), (lane, executions)))
+        self.arrivals.append(((lane, scenes), (lane, executions)))
+        self.state, outputs = step(self.account, self.state, self.arrivals[-1])
         self.outputs.append(outputs.lanes[0])
         return outputs.lanes[0]
 

@@ -14,6 +14,8 @@ from lotus.kernel import Chunk
 from lotus.modes import ModeBands
 from lotus.position.config import PositionConfig, SizingConfig
 from lotus.position.kernel import Account, LaneOutputs, step
+from lotus.position.record import Record
+from lotus.position.sizing import trim_multiplier
 from lotus.records import BarKind, Bars, Mode, OrderKind, Postures, State, Status, Trend
 from lotus.scene import Scenes
 from lotus.timeframe import Timeframe
@@ -88,6 +90,17 @@ def test_trims_do_not_refill_the_sizing_base() -> None:
     assert state.blocks[0] == (True, True)
 
 
+def test_money_of_the_pool_does_not_shrink_what_s1_may_spend() -> None:
+    stage = opening().bar(S2, 1.0).bar(S2, 1.0, "s2_buy").bar(S2, 2.0, "trim", level=2.0).bar(S2, 1.5, "s2_buy")
+    _, out = stage.bar(S1, 1.0).bar(S1, 1.0, "s1_buy").play()
+    assert [fill[:2] for fill in fills(out)] == [
+        ("S2_FLAT", 300.0),
+        ("TRIM", 180.0),
+        ("S2_POOL", 54.0),
+        ("S1_ENTRY", 420.0),
+    ]
+
+
 # ------------------------------------------------------------------------------------------------------- S-4 to S-7
 
 
@@ -98,6 +111,11 @@ def test_a_crowded_aggressive_trim_sells_ninety_percent() -> None:
     assert fills(out)[1:] == [("TRIM", 1620.0, 810.0), ("TRIM", 162.0, 54.0)]
     assert usd(record_of(stage).pool.basis) == 1782.0
     assert list(out.decisions.fraction[1:]) == [Decimal("0.9"), Decimal("0.60")]
+
+
+@pytest.mark.parametrize(("buys", "multiplier"), [("799.9999999", "1.5"), ("800", "1.5"), ("799.9999", "1")])
+def test_crowding_begins_at_four_fifths_within_a_billionth(buys: str, multiplier: str) -> None:
+    assert trim_multiplier(DEFAULT, Record(buys=Decimal(buys)))[0] == Decimal(multiplier)
 
 
 def test_crowding_wears_off() -> None:

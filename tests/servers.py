@@ -1,4 +1,4 @@
-"""A real Postgres for the tests of the connectors: one server per session, one database per test."""
+"""A real Postgres for the tests: one server per session, one database per test."""
 
 import itertools
 import shutil
