@@ -49,7 +49,7 @@ def build(plan: Plan, source: FixedPartitionedSource[Slice, int], *sinks: FixedP
     sampled = kernel(
         "dominance", route("assets", samples, plan.to_dominance), dominance.step, plan.dominance.__getitem__
     )  # (Lane, DominanceOutputs)
-    levels = op.map("levels", sampled, lambda item: (item[0], item[1].bars))  # (Lane, Chunk[Bars])
+    levels = route("levels", sampled, plan.to_driver_grid)  # (Lane, Chunk[Bars])
     indexed = kernel(
         "basket", route("members", series, plan.to_baskets), basket.step, plan.indices.__getitem__, arrivals
     )

@@ -11,14 +11,14 @@ the joins of replay.md 3-5 stand here and nowhere else.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from lotus.bar import BarConfig, BarOutputs
 from lotus.basket import BasketConfig, Roster
 from lotus.config import Config
-from lotus.dominance import DominanceConfig
+from lotus.dominance import DominanceConfig, DominanceOutputs
 from lotus.feed import BucketTag, Instrument, Manifest
 from lotus.grid import GridConfig
 from lotus.kernel import Chunk, Series
@@ -268,6 +268,13 @@ class Plan:
         for lane in self.dominance:
             if lane.token == name:
                 yield lane, chunk
+
+    def to_driver_grid(self, item: tuple[Lane, DominanceOutputs]) -> Iterator[tuple[Lane, Chunk[Bars]]]:
+        """Dominance bars that end before the first live row are warm-up."""
+        lane, outputs = item
+        bars = outputs.bars.rows
+        warm_up = bars.ts + lane.timeframe.ms <= self.manifest.start_ms
+        yield lane, replace(outputs.bars, rows=replace(bars, history=warm_up))
 
     def to_engine(self, item: tuple[Lane, Chunk[Bars]]) -> Iterator[tuple[Lane, Chunk[Bars]]]:
         """Records of lanes that somebody trades or reads."""

@@ -88,7 +88,7 @@ def run(plan: Plan, feed: Feed) -> Iterator[list[Written]]:
         series = gridded(routed(plan.to_grid, rolled([*piece.raw, *routed(plan.to_rollup, minutes)])))
         samples = sampled(routed(plan.to_dominance, piece.samples))
         indices = indexed(routed(plan.to_baskets, series))
-        formed = gridded([*indices, *((lane, outputs.bars) for lane, outputs in samples)])
+        formed = gridded([*indices, *routed(plan.to_driver_grid, samples)])
         records = engine(routed(plan.to_engine, [*formed, *series]))
         boards = board_of_drivers(routed(plan.to_board, records))
         scenes = postured([*routed(plan.to_posture, records), *routed(plan.to_postures, boards)])
