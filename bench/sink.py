@@ -33,7 +33,7 @@ NOUNS_MEASURED = ("bar", "trend", "posture")
 ROWS_PER_LANE = 1_250
 LANES = tuple(Lane(f"TOKEN{at:02}", "binance", Timeframe.M1) for at in range(8))  # 8 lanes: 10,000 rows a batch
 BATCHES = 12
-REPEATS = 5
+REPEATS = 9
 REACH = 0.9
 _TERMS = json.dumps({"terms": [["base", 0.5], ["dom:BTC up", 0.1], ["idx:ALT s3", -0.05], ["clamp", 0.0]] * 2})
 
@@ -64,22 +64,23 @@ def measured(dsn: str, connection: Connection, noun: str) -> dict[str, Any]:
     raw: list[Took] = []
     sink: list[Took] = []
     for _ in range(REPEATS + 1):
-        raw.append(timed(connection, noun, lambda: copy_raw(connection, noun, finished)))
+        with connect(dsn) as fresh:  # both begin with a backend that has touched nothing
+            raw.append(timed(connection, noun, lambda: copy_raw(fresh, noun, finished)))
         connection.execute("truncate mark, lease")
         with closing(ReplayWriter(dsn, RUN)) as writer:
             sink.append(timed(connection, noun, lambda: write_sink(writer, batches)))
     raw, sink = raw[1:], sink[1:]  # the first turn warms the compiled loop and the server's buffers
     rows = BATCHES * len(LANES) * ROWS_PER_LANE
-    ratio = median(one.wall / other.wall for one, other in zip(raw, sink, strict=True))
+    best_raw, best_sink = (min(took.wall for took in times) for times in (raw, sink))  # noise only ever adds
     encode = timed(connection, noun, lambda: encode_only(noun, batches))
     return {
         "id": f"sink.{noun}",
-        "figure": round(ratio, 3),
+        "figure": round(best_raw / best_sink, 3),
         "bar": f">= {REACH}",
         "rows_per_batch": len(LANES) * ROWS_PER_LANE,
         "bytes_per_row": round(sum(len(part) for parts in finished for part in parts) / rows),
-        "sink_rows_per_s": round(rows / median(took.wall for took in sink)),
-        "raw_copy_rows_per_s": round(rows / median(took.wall for took in raw)),
+        "sink_rows_per_s": round(rows / best_sink),
+        "raw_copy_rows_per_s": round(rows / best_raw),
         "sink_client_us_per_row": round(median(took.cpu for took in sink) / rows * 1e6, 3),
         "raw_client_us_per_row": round(median(took.cpu for took in raw) / rows * 1e6, 3),
         "encode_us_per_row": round(encode.cpu / rows * 1e6, 3),

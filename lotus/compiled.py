@@ -6,17 +6,18 @@ has changed; `connectors/kernel_cache.py` therefore names the cache folder by a 
 """
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numba
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_STRICT: dict[str, Any] = {"cache": True, "fastmath": False, "error_model": "numpy"}
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a loop over columns to machine code, cached on disk, with strict IEEE arithmetic."""
-    wrapped: Callable[P, R] = numba.njit(cache=True, fastmath=False, error_model="numpy")(function)
+    wrapped: Callable[P, R] = numba.njit(**_STRICT)(function)
     return wrapped
 
 
@@ -26,5 +27,5 @@ def lean(function: Callable[P, R]) -> Callable[P, R]:
     numba counts references to every array it passes on, which costs more than a short formula; where nothing is
     allocated nothing can be freed, so nothing needs counting.
     """
-    wrapped: Callable[P, R] = numba.njit(cache=True, fastmath=False, error_model="numpy", _nrt=False)(function)
+    wrapped: Callable[P, R] = numba.njit(**_STRICT, _nrt=False)(function)
     return wrapped

@@ -117,6 +117,8 @@ class EmbeddedPostgres:
         with self._only_one():
             if self.running():
                 self._run("pg_ctl", "stop", "-w", "-t", str(STOP_SECONDS), "-s", "-m", "fast")
+                if (sockets := self._socket_directory()) != self.directory:
+                    sockets.rmdir()
         self._started_here = False
 
     def running(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from connectors.postgres import binaries
 from connectors.postgres.binaries import Account, NoServerError, account_for, enterable, programs, reachable_programs
@@ -53,6 +54,8 @@ def test_a_socket_path_that_is_too_long_gets_a_short_directory(directory: Path) 
     with EmbeddedPostgres(long) as server, psycopg.connect(server.dsn()) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
         assert str(long) not in server.dsn()
+        short = Path(str(conninfo_to_dict(server.dsn())["host"]))
+    assert not short.exists()
 
 
 def test_a_directory_that_cannot_be_used_is_named_with_the_cure(directory: Path) -> None:

@@ -244,8 +244,8 @@ def bytewax_replay(dsn: str, store: Path, items: list[Any]) -> ReplaySink:
     flow = Dataflow("replay")
     sink = ReplaySink(dsn, "run")
     op.output("postgres", op.input("items", flow, TestingSource(items, 4)), sink)
-    recovery = RecoveryConfig(store)  # type: ignore[no-untyped-call]
-    run_main(flow, epoch_interval=timedelta(0), recovery_config=recovery)  # type: ignore[no-untyped-call]
+    recovery = RecoveryConfig(store)
+    run_main(flow, epoch_interval=timedelta(0), recovery_config=recovery)
     return sink
 
 
@@ -254,7 +254,7 @@ def test_bytewax_crashes_and_resumes_to_the_same_tables(
     database: str, connection: Connection, tmp_path: Path, crash_at: int
 ) -> None:
     replay(database, run_id="whole")
-    init_db_dir(tmp_path, 1)  # type: ignore[no-untyped-call]
+    init_db_dir(tmp_path, 1)
     items: list[Any] = [("key", item) for item in ITEMS]
     items.insert(crash_at, TestingSource.ABORT())  # aborts once
     crash(bytewax_replay(database, tmp_path, items).writer)
