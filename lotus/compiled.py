@@ -13,6 +13,7 @@ import numba
 P = ParamSpec("P")
 R = TypeVar("R")
 _STRICT: dict[str, Any] = {"cache": True, "fastmath": False, "error_model": "numpy"}
+_UNCOUNTED: dict[str, Any] = {**_STRICT, "_nrt": False}
 
 
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
@@ -27,5 +28,5 @@ def lean(function: Callable[P, R]) -> Callable[P, R]:
     numba counts references to every array it passes on, which costs more than a short formula; where nothing is
     allocated nothing can be freed, so nothing needs counting.
     """
-    wrapped: Callable[P, R] = numba.njit(**_STRICT, _nrt=False)(function)
+    wrapped: Callable[P, R] = numba.njit(**_UNCOUNTED)(function)
     return wrapped

@@ -13,5 +13,5 @@ CASES: tuple[Case, ...] = (
     *asof.CASES,
     board.CASE,
     posture.CASE,
-    position.CASE,
+    *position.CASES,
 )
