@@ -12,7 +12,7 @@ from lotus.position.kernel import LaneOutputs
 from lotus.position.pool import TABLE, Fuel, Pool, PoolEvent, moved
 from lotus.position.record import FRESH, Record
 from lotus.records import EpisodeKind, Outcome, PoolStatus, State, Status
-from tests.lotus.stage import LANE, Stage, fills, opening, refusals
+from tests.lotus.stage import Stage, fills, opening, refusals
 
 S0, S1, S2, S3, S4 = State.S0, State.S1, State.S2, State.S3, State.S4
 ZONE = (1.0, 0.5, 0.1, 0.2)
@@ -234,4 +234,3 @@ def test_a_trim_flag_while_nothing_is_held_is_refused_bar_by_bar() -> None:
     assert refusals(out) == [("TRIM", "quantity")] * 3
     assert list(out.refusals.margin) == [-1.0] * 3
     assert json.loads(out.refusals.operands[1]) == {"value_usd": "0", "dust_usd": "1"}
-    assert LANE.timeframe == "1h"

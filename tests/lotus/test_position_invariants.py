@@ -5,7 +5,7 @@ The rows that a run writes are audited one bar at a time by a bookkeeper who kno
 
 import pickle
 from dataclasses import dataclass, field, fields, replace
-from decimal import Decimal
+from decimal import ROUND_UP, Decimal, localcontext
 from itertools import pairwise
 from typing import Any
 
@@ -198,6 +198,14 @@ def test_a_random_life_keeps_every_invariant(
 def test_crashes_and_cuts_change_no_bit_of_the_ledger(seed: int, cuts: list[int]) -> None:
     stage = life(seed)
     assert lived(stage, DEFAULT, FREE, cuts, crash=True)[1] == lived(stage, DEFAULT, FREE, [])[1]
+
+
+def test_the_global_decimal_context_changes_no_bit() -> None:
+    stage = life(7)
+    normal = lived(stage, DEFAULT, PaperConfig(), [])[1]
+    with localcontext() as context:
+        context.prec, context.rounding = 5, ROUND_UP
+        assert lived(stage, DEFAULT, PaperConfig(), [])[1] == normal
 
 
 def test_random_lives_do_everything_there_is_to_do() -> None:
