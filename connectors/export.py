@@ -15,7 +15,7 @@ from connectors.nouns import LANE_COLUMNS, NOUNS, Noun
 from lotus.columns import ABSENT, Column, Kind
 from lotus.written import Written
 
-_TYPES = {
+TYPES = {
     Kind.TIME: pa.int64(),
     Kind.INT: pa.int64(),
     Kind.FLOAT: pa.float64(),
@@ -31,7 +31,7 @@ ROW_GROUP_ROWS = 100_000
 def export_schema(noun: Noun, run_id: str) -> pa.Schema:
     """Arrow schema of a noun's file; the run is in the file's metadata."""
     lane = [pa.field(name, pa.dictionary(pa.int32(), pa.string()), nullable=False) for name in LANE_COLUMNS]
-    own = [pa.field(name, _TYPES[column.kind], nullable=column.nullable) for name, column in noun.layout().items()]
+    own = [pa.field(name, TYPES[column.kind], nullable=column.nullable) for name, column in noun.layout().items()]
     return pa.schema([*lane, *own], metadata={"run_id": run_id})
 
 

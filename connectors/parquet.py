@@ -25,7 +25,7 @@ BUCKETS = ("nano", "micro", "mid", "big", "large", "xl")
 SIDES = {side.name.lower(): int(side) for side in Side}
 E8 = 100_000_000
 LARGEST_E8 = 2**62
-EXACT_BELOW = 2.0**26  # doubles below it stand closer together than 1e-8, so units of 1e-8 are told apart
+SPARSE_FROM = 2.0**26  # doubles from here on stand further apart than 1e-8: each is the nearest to some units
 WHOLE_PERCENT = 100.0
 K = TypeVar("K")
 T = TypeVar("T")
@@ -282,12 +282,12 @@ def _scaled(values: F64) -> tuple[I64, Checks]:
     with np.errstate(invalid="ignore"):
         fits = np.abs(values) < LARGEST_E8 / E8
     units = np.rint(np.where(fits, values, 0.0) * E8)
-    exact = (units / E8 == values) | ~fits
+    sparse = fits & (np.abs(values) >= SPARSE_FROM)
+    exact = np.asarray((units / E8 == values) | sparse | ~fits, dtype=np.bool_)
     whole = units.astype(np.int64)
-    for row in np.flatnonzero(fits & (np.abs(values) >= EXACT_BELOW)):
-        decimal = Decimal(repr(float(values[row]))) * E8
-        whole[row], exact[row] = int(decimal), decimal == int(decimal)
-    return whole, (("too_large", ~fits), ("precision", ~np.asarray(exact, dtype=np.bool_)))
+    for row in np.flatnonzero(sparse):  # the product above is rounded there, the text is not
+        whole[row] = int(Decimal(repr(float(values[row]))) * E8)
+    return whole, (("too_large", ~fits), ("precision", ~exact))
 
 
 def _hashed(*columns: I64) -> I64:

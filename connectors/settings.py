@@ -226,6 +226,8 @@ def _refuse_unknown(kind: Any, tree: Tree, prefix: str) -> None:
             if not isinstance(value, dict):
                 raise SettingsError(f"{prefix}{key} is a section: give its keys, not {value!r}")
             _refuse_unknown(hints[key], value, f"{prefix}{key}.")
+        elif isinstance(value, dict):
+            raise SettingsError(f"{prefix}{key} is a value, not a section")
         for part in value if isinstance(value, list) and _member(hints[key]) else ():
             if isinstance(part, dict):
                 _refuse_unknown(_member(hints[key]), part, f"{prefix}{key}.")

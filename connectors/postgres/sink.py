@@ -52,15 +52,22 @@ class ReplayPartition(StatefulSinkPartition[Item, Snapshot]):
     def __init__(self, writer: ReplayWriter) -> None:
         """The writer stays open after the dataflow, for `finish()`."""
         self._writer = writer
+        self._failed = False
 
     def write_batch(self, values: list[Item]) -> None:
         """Take rows."""
+        self._failed = True
         self._writer.write(values)
+        self._failed = False
 
     def snapshot(self) -> Snapshot:
         """Commit."""
-        return self._writer.snapshot()
+        self._failed = True
+        snapshot = self._writer.snapshot()
+        self._failed = False
+        return snapshot
 
     def close(self) -> None:
-        """Commit what the last epoch left."""
-        self._writer.flush()
+        """Commit what the last epoch left; after an error nothing, because a second error would abort the process."""
+        if not self._failed:
+            self._writer.flush()

@@ -2,11 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -14,41 +13,9 @@ from connectors.inputs import BarsFile, HistoryFile, InputError, Inputs, TicksFi
 from connectors.tape import Tape
 from lotus.records import BarKind
 from lotus.timeframe import Timeframe
+from tests.connectors.frames import DAY, HOUR, MINUTE, ROWS, START, Frame, bars, samples, ticks, written
 
-START = 1_748_131_200_000
-MINUTE = 60_000
-ROWS = 12
-
-Frame = pl.DataFrame
 Change = Callable[[Frame], Frame]
-
-
-def bars(rows: int = ROWS, token: str = "BTC", start: int = START, step: int = MINUTE) -> Frame:
-    price = 100.0 + np.arange(rows)
-    return pl.DataFrame(
-        {
-            "token": [token] * rows,
-            "ts": start + np.arange(rows, dtype=np.int64) * step,
-            "open": price,
-            "high": price + 2,
-            "low": price - 2,
-            "close": price + 1,
-            "volume": np.full(rows, 5.0),
-        }
-    )
-
-
-def ticks(rows: int = ROWS) -> Frame:
-    return pl.DataFrame(
-        {
-            "token": ["BTC"] * rows,
-            "ts": START + np.arange(rows, dtype=np.int64) * 20_000,
-            "price": 100.0 + np.arange(rows),
-            "size": np.full(rows, 0.5),
-            "side": ["buy", "sell"] * (rows // 2),
-            "trade_id": np.arange(rows, dtype=np.int64),
-        }
-    )
 
 
 def put(column: str, value: Any, row: int = 5) -> Change:
@@ -106,6 +73,11 @@ BAR_CASES = (
     dead("one time in seconds", put("ts", START // 1000), "time_out_of_range"),
     dead("time far in the future", put("ts", 5_000_000_000_000), "time_out_of_range"),
     dead("time zero", put("ts", 0), "time_out_of_range"),
+    dead(
+        "a time beyond 63 bits",
+        lambda f: put("ts", 2**63 + 1)(f.with_columns(pl.col("ts").cast(pl.UInt64))),
+        "time_out_of_range",
+    ),
     dead("a row twice", lambda f: pl.concat([f, f[3:4]]), "duplicate", rows_in=ROWS + 1),
     dead(
         "same time, other price", lambda f: pl.concat([f, put("close", 106.5)(f)[5:6]]), "duplicate", rows_in=ROWS + 1
@@ -119,6 +91,8 @@ BAR_CASES = (
     fine("a filler with moving prices", put("volume", 0.0, row=0)),
     fine("an extra column", lambda frame: frame.with_columns(pl.lit(1).alias("liquidity"))),
     fine("prices as integers", typed("volume", pl.Int64)),
+    fine("a volume beyond 53 bits", put("volume", 2**62 + 1)),
+    fine("a market column", lambda frame: frame.with_columns(pl.lit("spot").alias("market"))),
     fine(
         "time as UTC timestamps",
         lambda f: f.with_columns(pl.from_epoch("ts", time_unit="ms").dt.replace_time_zone("UTC")),
@@ -131,6 +105,7 @@ BAR_CASES = (
     Bad("time as double", typed("ts", pl.Float64), refused="store it as integer milliseconds"),
     Bad("time without a zone", lambda f: f.with_columns(pl.from_epoch("ts", time_unit="ms")), refused="no time zone"),
     Bad("prices as text", typed("close", pl.String), refused="store it as double"),
+    Bad("token as time", lambda f: f.with_columns(pl.col("ts").alias("token")), refused="store it as text"),
     Bad("token as number", lambda f: f.with_columns(pl.lit(1).alias("token")), refused="store it as text"),
     Bad("no close column", lambda frame: frame.drop("close"), refused="lacks the column(s) close"),
     Bad("no rows", lambda frame: frame.head(0), refused="no rows to replay"),
@@ -144,6 +119,12 @@ TICK_CASES = (
     dead("size infinite", put("size", float("inf")), "size_not_finite"),
     dead("nine decimals", put("price", 0.123456789), "precision"),
     dead("a size beyond 62 bits", put("size", 1e12), "too_large"),
+    fine("a large whole size", put("size", 34359738367.0)),
+    fine("a large size with a decimal", put("size", 100000000.1)),
+    dead("an order of arrival twice", lambda f: f.with_columns(seq=pl.int_range(pl.len()) // 2 * 2), "seq_repeated", 6),
+    dead("market missing", lambda f: put("market", None)(f.with_columns(market=pl.lit("spot"))), "market_missing"),
+    fine("no order of arrival for some", lambda f: put("seq", None)(f.with_columns(seq=pl.int_range(pl.len())))),
+    fine("a side that is no text", lambda frame: frame.with_columns(side=pl.lit(1))),
     dead("time missing", put("ts", None), "time_missing"),
     dead("token missing", put("token", None), "token_missing"),
     fine("an unknown side", put("side", "both")),
@@ -164,6 +145,7 @@ def check(case: Bad, inputs: Inputs) -> None:
     assert Counter(tape.dead.reason.tolist()) == case.dead
     assert tape.tally.rows_in == case.rows_in
     assert tape.tally.rows_in == tape.tally.accepted + tape.tally.dead
+    assert len({*zip(tape.dead.source, tape.dead.position.tolist(), strict=True)}) == tape.tally.dead
     assert sum(len(piece.dead) for piece in tape.slices()) == tape.tally.dead
 
 
@@ -181,13 +163,54 @@ def test_a_tick_file_has_one_documented_outcome(case: Bad, tmp_path: Path) -> No
     check(case, Inputs(ticks=(TicksFile("venue", path),)))
 
 
+DOMINANCE_CASES = (
+    fine("good samples", lambda frame: frame, rows_in=8),
+    dead("level NaN", put("btc_dominance_pct", float("nan"), 1), "dominance_not_finite", rows_in=8),
+    dead("level null", put("usdt_dominance_pct", None, 1), "dominance_not_finite", rows_in=8),
+    dead("level zero", put("usdt_dominance_pct", 0.0, 1), "dominance_range", rows_in=8),
+    dead("level a hundred", put("btc_dominance_pct", 100.0, 1), "dominance_range", rows_in=8),
+    dead("time missing", put("ts", None, 1), "time_missing", 2, rows_in=8),
+    dead("time in another unit", put("ts", START // 1000, 1), "time_out_of_range", 2, rows_in=8),
+    dead("everything twice", lambda f: pl.concat([f, f.reverse()]), "duplicate", 8, rows_in=16),
+    fine("samples in reverse", lambda frame: frame.reverse(), rows_in=8),
+    fine("samples after the end of the run", lambda f: pl.concat([f, samples(9, START + 5 * DAY)]), rows_in=8),
+    Bad("no column of USDT", lambda f: f.drop("usdt_dominance_pct"), refused="lacks the column(s) usdt_dominance_pct"),
+    Bad("levels as text", typed("btc_dominance_pct", pl.String), refused="store it as double"),
+)
+
+BUCKET_CASES = (
+    fine("a good table", lambda frame: frame),
+    fine("a table without a measure", lambda frame: frame.drop("measure_usd")),
+    Bad("an unknown bucket", put("bucket", "huge", 1), refused="unknown bucket(s) huge: use nano micro"),
+    Bad("no bucket", put("bucket", None, 1), refused="every row names a token, a time and a bucket"),
+    Bad("no time", put("since", None, 1), refused="every row names a token, a time and a bucket"),
+    Bad("no token", put("token", " ", 1), refused="every row names a token, a time and a bucket"),
+    Bad("since in seconds", lambda f: f.with_columns(pl.col("since") // 1000), refused="since is in seconds"),
+    Bad("two buckets at one time", lambda f: f.with_columns(since=START), refused="two buckets at one time"),
+    Bad("no column since", lambda frame: frame.drop("since"), refused="lacks the column(s) since"),
+)
+
+
+@pytest.mark.parametrize("case", DOMINANCE_CASES, ids=lambda case: case.name)
+def test_a_dominance_file_has_one_documented_outcome(case: Bad, tmp_path: Path) -> None:
+    prices = written(bars(4 * 24, step=HOUR), tmp_path / "bars.parquet")
+    path = written(case.change(samples(4, START + DAY)), tmp_path / "dominance.parquet")
+    files = (BarsFile("venue", Timeframe.H1, prices),)
+    check(replace(case, rows_in=case.rows_in + 4 * 24), Inputs(bars=files, dominance=path))
+
+
+@pytest.mark.parametrize("case", BUCKET_CASES, ids=lambda case: case.name)
+def test_a_bucket_table_has_one_documented_outcome(case: Bad, tmp_path: Path) -> None:
+    prices = written(bars(), tmp_path / "bars.parquet")
+    table = pl.DataFrame({"token": ["DOGE"] * 3, "since": [START, START + DAY, START + 2 * DAY]}).with_columns(
+        bucket=pl.Series(["mid", "big", "mid"]), measure_usd=pl.Series([2e6, None, float("nan")])
+    )
+    path = written(case.change(table), tmp_path / "buckets.parquet")
+    check(case, Inputs(bars=(BarsFile("venue", Timeframe.M1, prices),), buckets=path))
+
+
 def test_the_tables_hold_at_least_forty_cases() -> None:
-    assert len(BAR_CASES) + len(TICK_CASES) >= 40
-
-
-def written(frame: Frame, path: Path) -> Path:
-    frame.write_parquet(path)
-    return path
+    assert len(BAR_CASES) + len(TICK_CASES) + len(DOMINANCE_CASES) + len(BUCKET_CASES) >= 40
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
