@@ -16,7 +16,6 @@ Rules
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
 from math import exp, log
 
@@ -24,7 +23,7 @@ import numpy as np
 
 from lotus.columns import ABSENT, F64, I8, I64, Flags
 from lotus.compiled import compiled
-from lotus.kernel import NEVER_MS, Chunk, number
+from lotus.kernel import NEVER_MS, Chunk, number, once
 from lotus.readonly import readonly
 from lotus.records import BarKind, Bars
 from lotus.rollup import fresh
@@ -108,23 +107,18 @@ def step(
     ready = tuple(_complete(rows, complete_ms - config.timeframe.ms) for rows in state.waiting)
     last_ms = int(state.last_ms.max())
     if not any(ready):
-        return state, Chunk(_no_bars(), complete_ms, last_ms)
+        return state, Chunk(Bars.empty(), complete_ms, last_ms)
     level, close, used_ts, bars = _formed(config, members, state, ready)
     waiting = tuple(_after(rows, count) for rows, count in zip(state.waiting, ready, strict=True))
     following = BasketState(level, state.watermark_ms, state.last_ms, close, used_ts, waiting)
     return following, Chunk(bars, complete_ms, last_ms)
 
 
-@lru_cache
+@once
 def _membership(config: BasketConfig) -> Membership:
     tokens = tuple(sorted({token for entry in config.roster for token in entry.tokens}))
     is_member = np.array([[token in entry.tokens for token in tokens] for entry in config.roster], np.bool_)
     return Membership(tokens, np.array([entry.since_ms for entry in config.roster], np.int64), is_member)
-
-
-@lru_cache
-def _no_bars() -> Bars:
-    return Bars.empty()
 
 
 def _nothing(count: int) -> BasketState:
@@ -135,7 +129,7 @@ def _nothing(count: int) -> BasketState:
         last_ms=np.full(count, NEVER_MS, np.int64),
         close=np.full(count, np.nan),
         used_ts=unknown,
-        waiting=(_no_bars(),) * count,
+        waiting=(Bars.empty(),) * count,
     )
 
 
@@ -171,7 +165,7 @@ def _before(rows: Bars, count: int) -> Bars:
 
 
 def _after(rows: Bars, count: int) -> Bars:
-    return _no_bars() if count == len(rows) else rows.take(slice(count, None))
+    return Bars.empty() if count == len(rows) else rows.take(slice(count, None))
 
 
 def _formed(

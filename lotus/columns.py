@@ -6,9 +6,10 @@ that says what a column holds; Parquet schemas, table layouts and the column pag
 Absent values: NaN in a FLOAT, -1 in a TIME, INT or ENUM, None in TEXT, JSON and MONEY; only where `nullable`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, field, fields
 from enum import Enum, IntEnum
+from operator import attrgetter
 from typing import Any, Self
 
 import numpy as np
@@ -76,14 +77,20 @@ def declared(item: "Field[Any]") -> Column:
     return found
 
 
-_NAMES: dict[type, tuple[str, ...]] = {}
+Reader = Callable[[Any], tuple[Any, ...]]
+
+_READERS: dict[type, Reader] = {}
+_FIRSTS: dict[type, Callable[[Any], Any]] = {}
+_NO_ROWS: dict[type, Any] = {}
 
 
-def _names(kind: "type[Columns]") -> tuple[str, ...]:
-    """Field names of a record class, looked up once: batches are made and cut all the time."""
-    found = _NAMES.get(kind)
+def _reader(kind: "type[Columns]") -> Reader:
+    """Reads all columns of a record class at once, made once: batches are made and cut all the time."""
+    found = _READERS.get(kind)
     if found is None:
-        found = _NAMES[kind] = tuple(item.name for item in fields(kind))
+        names = [item.name for item in fields(kind)]
+        all_of = attrgetter(*names)
+        found = _READERS[kind] = all_of if len(names) > 1 else lambda columns: (all_of(columns),)
     return found
 
 
@@ -93,22 +100,34 @@ class Columns:
 
     def __post_init__(self) -> None:
         """Check the lengths: columns of one batch are equally long."""
-        count = len(self)
-        for name in _names(type(self)):
-            assert len(getattr(self, name)) == count, f"column {name} of {type(self).__name__} has another length"
+        assert len({*map(len, _reader(type(self))(self))}) == 1, self._uneven()
+
+    def _uneven(self) -> str:
+        lengths = {item.name: len(getattr(self, item.name)) for item in fields(self)}
+        return f"the columns of {type(self).__name__} are not equally long: {lengths}"
 
     def __len__(self) -> int:
         """Number of rows."""
-        return len(getattr(self, _names(type(self))[0]))
+        first = _FIRSTS.get(type(self))
+        if first is None:
+            first = _FIRSTS[type(self)] = attrgetter(fields(self)[0].name)
+        return len(first(self))
 
     def take(self, rows: slice | I64 | Flags) -> Self:
-        """The chosen rows, as views where a slice allows it."""
-        return type(self)(*[getattr(self, name)[rows] for name in _names(type(self))])
+        """The chosen rows, as views where a slice allows it; the batch itself where that is all of them."""
+        if not isinstance(rows, slice) and rows.dtype == np.bool_:
+            count, rows = len(rows), np.flatnonzero(rows)
+            if len(rows) == count:
+                return self
+        return type(self)(*[column[rows] for column in _reader(type(self))(self)])
 
     @classmethod
     def empty(cls) -> Self:
-        """No rows."""
-        return cls(*[np.empty(0, dtype=declared(item).kind.dtype) for item in fields(cls)])
+        """No rows: one object for all of a class, because batches are never written to."""
+        found: Self | None = _NO_ROWS.get(cls)
+        if found is None:
+            found = _NO_ROWS[cls] = cls(*[np.empty(0, dtype=declared(item).kind.dtype) for item in fields(cls)])
+        return found
 
     @classmethod
     def concat(cls, parts: Sequence[Self]) -> Self:
@@ -118,7 +137,8 @@ class Columns:
             return filled[0]
         if not filled:
             return cls.empty()
-        return cls(*[np.concatenate([getattr(part, name) for part in filled]) for name in _names(cls)])
+        reader = _reader(cls)
+        return cls(*[np.concatenate(columns) for columns in zip(*map(reader, filled), strict=True)])
 
     @classmethod
     def layout(cls) -> dict[str, Column]:

@@ -81,6 +81,8 @@ def _begun(state: GridState | None, rows: Bars, span_ms: int) -> tuple[GridState
 
 def _unbroken(state: GridState, rows: Bars) -> Bars:
     """Real rows in every bucket: only the first one can follow a gap."""
+    if state.missing <= 1 and not rows.gap_return.any():
+        return rows
     gap_return = np.zeros(len(rows), np.bool_)
     gap_return[:1] = state.missing > 1
     return replace(rows, gap_return=gap_return)

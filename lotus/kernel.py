@@ -7,10 +7,10 @@ Pure: no clock, no random, no I/O, no globals; inputs are never modified, the re
 state) are tested by `tests/conformance/` for every kernel that is listed there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,8 @@ S = TypeVar("S")
 R = TypeVar("R", bound="Rows")
 B_contra = TypeVar("B_contra", contravariant=True)
 O_co = TypeVar("O_co", covariant=True)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Rows(Protocol):
@@ -103,6 +105,27 @@ def number(default: Any, spec: str, unit: str = "") -> Any:
     if isinstance(default, list | dict | set):
         raise TypeError("configuration is frozen: use tuples and frozen dataclasses")
     return field(default=default, metadata=note)
+
+
+ONCE_MAX = 1024
+
+
+def once(function: Callable[P, T]) -> Callable[P, T]:
+    """Remember what a pure function made of these very objects: for what is derived from a frozen configuration.
+
+    `lru_cache` would hash a nested configuration at every step, which takes longer than many steps.
+    """
+    found: dict[tuple[int, ...], tuple[object, T]] = {}
+
+    def remembered(*arguments: P.args, **named: P.kwargs) -> T:
+        key = tuple(map(id, arguments))
+        if key not in found:
+            if len(found) == ONCE_MAX:
+                found.clear()
+            found[key] = arguments, function(*arguments, **named)  # held: an id is unique while its object lives
+        return found[key][1]
+
+    return remembered
 
 
 def first_fresh(ts_ms: I64, last_ms: int) -> int:

@@ -269,6 +269,12 @@ class Plan:
             if lane.token == name:
                 yield lane, chunk
 
+    def to_letters(self, item: tuple[Lane, DominanceOutputs]) -> Iterator[tuple[Lane, DominanceOutputs]]:
+        """Every horizon refuses the same samples; the finest one says so."""
+        lane = item[0]
+        if lane == min((one for one in self.dominance if one.token == lane.token), key=lambda one: one.timeframe.rank):
+            yield item
+
     def to_driver_grid(self, item: tuple[Lane, DominanceOutputs]) -> Iterator[tuple[Lane, Chunk[Bars]]]:
         """Dominance bars that end before the first live row are warm-up."""
         lane, outputs = item

@@ -96,7 +96,7 @@ def run(plan: Plan, feed: Feed) -> Iterator[list[Written]]:
         yield [
             *dead_written(piece.dead),
             *routed(ticks_written, minutes),
-            *routed(dominance_written, samples),
+            *routed(dominance_written, routed(plan.to_letters, samples)),
             *routed(bars_written, [*series, *formed]),
             *routed(trend_written, records),
             *routed(posture_written, scenes),

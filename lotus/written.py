@@ -16,7 +16,6 @@ from lotus.records import BarKind, Bars, DeadLetters, Rejects, Trend
 from lotus.scene import Scenes
 from lotus.timeframe import Timeframe
 
-
 R = TypeVar("R", bound=Columns)
 
 

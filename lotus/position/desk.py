@@ -26,6 +26,7 @@ from lotus.position.sheets import Sheets, Shown, shown
 from lotus.records import EpisodeKind, OrderKind, State, Status
 from lotus.scene import Scenes
 
+_S0, _S1, _S3 = int(State.S0), int(State.S1), int(State.S3)  # reading a member of an enum takes longer than an if
 WATCHING = shown(FRESH, Status.WATCH, Blocks(), attempt_active=False)
 
 
@@ -92,6 +93,7 @@ class Desk:
     def run(self, end: int) -> None:
         """Work through all rows before `end`."""
         words, rows, zones = self._marks.words, self._marks.rows, self._marks.zones
+        refused_rows, refused, refusal = self.sheets.refused_rows, self.sheets.refused, self._empty_trim
         while (row := self.upcoming()) < end:
             self._next_row = row + 1
             if rows[self._next_mark] == row:
@@ -100,8 +102,8 @@ class Desk:
                 self._count_zones(row)
             word = words[row]
             if word == marks.ONLY_TRIM and self._idle:
-                self.sheets.refused_rows.append(row)
-                self.sheets.refused.append(self._empty_trim)
+                refused_rows.append(row)
+                refused.append(refusal)
             else:
                 self._work(row, word)
         self.skip(end)
@@ -142,7 +144,7 @@ class Desk:
             or record.exiting is not None
             or (self._confirmed and record.emergency.reclaim_since != NONE_YET)
             or (record.emergency.event_on and bool(record.qty))
-            or (record.cycle and (record.overdue or self._state == State.S0))
+            or (record.cycle and (record.overdue or self._state == _S0))
         )
         self._idle = not (self._alert or record.qty or record.unresolved or self._window is not None)
 
@@ -151,19 +153,24 @@ class Desk:
     def _work(self, row: int, word: int) -> None:
         bar, live = self._columns.bar(row), not word & marks.HISTORY
         self._state = bar.state
-        closed = self._close_window(bar, live)
-        self._turn(bar, live)
+        closed = self._window is not None and self._close_window(self._window, bar, live)
+        if word & marks.TURN_OF_STATE:
+            self._turn(bar, live)
         if self._marks.zones[self._next_zone] == row:
             if closed:  # the bar that closed a window opens none
                 self._next_zone += 1
             else:
                 self._count_zones(row + 1)
-        self._follow_emergency(bar)
+        emergency = self._record.emergency
+        if bar.emergency_exit or bar.reclaimed or emergency.event_on or emergency.reclaim_since != NONE_YET:
+            self._follow_emergency(bar)
         must_leave = bar.emergency_exit and self._record.qty
         if live and (word & marks.TRADES or must_leave or self._alert):
             self._trade(bar, row)
-        self._end_cycle(bar, live)
-        self._write(bar, live)
+        if self._record.cycle and (bar.state == _S0 or self._record.overdue):
+            self._end_cycle(bar, live)
+        if self._unwritten or self._board.shared:
+            self._write(bar, live)
         self._settle()
 
     def _change(self, record: Record) -> None:
@@ -203,10 +210,9 @@ class Desk:
                 ts, Ended(EpisodeKind.S2, attempt.s2_started_ts, attempt.entered_s2, succeeded, self._tally_s2)
             )
 
-    def _close_window(self, bar: Bar, live: bool) -> bool:
-        window = self._window
-        failed = bar.emergency_exit or bar.state == State.S0
-        if window is None or not (bar.trim or failed):
+    def _close_window(self, window: DxWindow, bar: Bar, live: bool) -> bool:
+        failed = bar.emergency_exit or bar.state == _S0
+        if not (bar.trim or failed):
             return False
         self._window = None
         if live:
@@ -220,12 +226,12 @@ class Desk:
         zones, first = self._marks.zones, self._next_zone
         self._next_zone = last = bisect_left(zones, end, first)
         state = self._columns.state(zones[first])
-        if state == State.S3:
+        if state == _S3:
             window = self._window or DxWindow(self._columns.ts(zones[first]))
             self._window = window._replace(tally=self._counted(window.tally, first, last, DX_MARGINS))
             self._idle = False
         elif self._attempt.active:
-            if state == State.S1:
+            if state == _S1:
                 self._tally_s1 = self._counted(self._tally_s1, first, last, BUY_MARGINS)
             else:
                 self._tally_s2 = self._counted(self._tally_s2, first, last, BUY_MARGINS)
@@ -242,7 +248,7 @@ class Desk:
 
     def _follow_emergency(self, bar: Bar) -> None:
         before = emergency = self._record.emergency
-        in_s3 = bar.state == State.S3
+        in_s3 = bar.state == _S3
         if in_s3 and bar.emergency_exit:
             if not before.event_on:
                 emergency = before._replace(
@@ -323,9 +329,7 @@ class Desk:
 
     def _end_cycle(self, bar: Bar, live: bool) -> None:
         record = self._record
-        if not record.cycle or record.unresolved or not (bar.state == State.S0 or record.overdue):
-            return
-        if record.value(bar.price) >= self._config.dust_usd:
+        if record.unresolved or record.value(bar.price) >= self._config.dust_usd:
             return
         pool, locked = moved(record.pool, PoolEvent.CLOSE, Fuel())
         frozen = record._replace(pool=pool, locked=record.locked + locked)

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lotus.columns import F64, I64, Flags
+from lotus.columns import F64, I8, I64, Flags
+from lotus.compiled import compiled, lean
 from lotus.records import State, Trend
 from lotus.scene import Scenes
-
-WORDS = np.int16
 
 
 class Mark(IntFlag):
@@ -36,6 +35,7 @@ class Mark(IntFlag):
 ONLY_TRIM = int(Mark.TRIM)
 TRADES = int(Mark.TRIM | Mark.S1_BUY | Mark.S2_BUY | Mark.DX_BUY | Mark.RECLAIMED | Mark.EXIT)  # may ask for an order
 HISTORY = int(Mark.HISTORY)
+TURN_OF_STATE = int(Mark.STATE_TURNS)
 
 
 class Marks(NamedTuple):
@@ -60,42 +60,57 @@ def marks_of(trend: Trend, alarm_before: bool) -> Marks:
 
     alarm_before  emergency in S3 on the bar before the first
     """
-    in_s3 = trend.state == State.S3
-    alarm = trend.flag_emergency_exit & in_s3
-    turns = alarm.copy()
-    if len(alarm):
-        turns[0] ^= alarm_before
-        turns[1:] ^= alarm[:-1]
-    words = np.zeros(len(trend), dtype=WORDS)
-    for mark, raised in (
-        (Mark.TRIM, trend.flag_trim),
-        (Mark.S1_BUY, trend.flag_s1_buy),
-        (Mark.S2_BUY, trend.flag_s2_buy),
-        (Mark.DX_BUY, trend.flag_dx_buy),
-        (Mark.RECLAIMED, trend.flag_reclaimed_ema333),
-        (Mark.EXIT, trend.flag_exit_position),
-        (Mark.ALARM_TURNS, turns),
-        (Mark.STATE_TURNS, trend.state != trend.prev_state),
-    ):
-        words |= raised * WORDS(mark)
-    rows = [*np.flatnonzero(words).tolist(), len(trend)]
-    words |= trend.history * WORDS(Mark.HISTORY)
-    zones = np.flatnonzero(_zone_open(trend, in_s3))
-    worst = _smallest_margin(trend, zones, in_s3).tolist()
-    ends_in_alarm = bool(alarm[-1]) if len(alarm) else alarm_before
-    return Marks(words.tolist(), rows, [*zones.tolist(), len(trend)], worst, ends_in_alarm)
+    words, rows, zones, worst, alarm = _marked(
+        trend.state, trend.prev_state, trend.flag_trim, trend.flag_s1_buy, trend.flag_s2_buy, trend.flag_dx_buy,
+        trend.flag_reclaimed_ema333, trend.flag_exit_position, trend.flag_emergency_exit, trend.history,
+        trend.zone_ok, trend.ema_333, trend.price, trend.ema_144,
+        trend.margin_zone, trend.margin_slope, trend.margin_tsb, trend.margin_dx, alarm_before,
+    )  # fmt: skip
+    count = len(trend)
+    return Marks(words.tolist(), [*rows.tolist(), count], [*zones.tolist(), count], worst.tolist(), alarm)
 
 
-def _zone_open(trend: Trend, in_s3: Flags) -> Flags:
-    between = (trend.ema_333 < trend.price) & (trend.price < trend.ema_144)
-    in_entry = (trend.state == State.S1) | (trend.state == State.S2)
-    return np.asarray((in_entry & trend.zone_ok) | (in_s3 & between))
+_S1, _S2, _S3 = int(State.S1), int(State.S2), int(State.S3)
+_BITS = tuple(int(mark) for mark in Mark)
 
 
-def _smallest_margin(trend: Trend, rows: I64, in_s3: Flags) -> F64:
-    least = np.minimum(trend.margin_zone[rows], np.minimum(trend.margin_slope[rows], trend.margin_tsb[rows]))
-    least = np.where(in_s3[rows], np.minimum(least, trend.margin_dx[rows]), least)
-    return np.where(np.isnan(least), -np.inf, least)
+@compiled
+def _marked(
+    state: I8, prev_state: I8, trim: Flags, s1_buy: Flags, s2_buy: Flags, dx_buy: Flags,
+    reclaimed: Flags, exit_position: Flags, emergency_exit: Flags, history: Flags,
+    zone_ok: Flags, ema_333: F64, price: F64, ema_144: F64,
+    margin_zone: F64, margin_slope: F64, margin_tsb: F64, margin_dx: F64, alarm: bool,
+) -> tuple[I64, I64, I64, F64, bool]:  # fmt: skip
+    n = len(state)
+    words, rows, zones, worst = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n)
+    marked = opened = 0
+    trims, s1, s2, dx, reclaims, exits, alarm_turns, state_turns, warm_up = _BITS
+    for i in range(n):
+        in_s3 = state[i] == _S3
+        before, alarm = alarm, bool(emergency_exit[i] and in_s3)
+        word = trim[i] * trims | s1_buy[i] * s1 | s2_buy[i] * s2 | dx_buy[i] * dx
+        word |= reclaimed[i] * reclaims | exit_position[i] * exits
+        word |= (alarm != before) * alarm_turns | (state[i] != prev_state[i]) * state_turns
+        if word != 0:
+            rows[marked] = i
+            marked += 1
+        words[i] = word | history[i] * warm_up
+        between = ema_333[i] < price[i] < ema_144[i]
+        if between if in_s3 else zone_ok[i] and (state[i] == _S1 or state[i] == _S2):
+            zones[opened] = i
+            worst[opened] = _smallest(
+                margin_zone[i], margin_slope[i], margin_tsb[i], margin_dx[i] if in_s3 else margin_tsb[i]
+            )
+            opened += 1
+    return words, rows[:marked], zones[:opened], worst[:opened], alarm
+
+
+@lean
+def _smallest(zone: float, slope: float, tsb: float, dx: float) -> float:
+    """The smallest of the margins; -inf if one is absent."""
+    if np.isnan(zone) or np.isnan(slope) or np.isnan(tsb) or np.isnan(dx):
+        return -np.inf
+    return min(zone, slope, tsb, dx)
 
 
 class Bar(NamedTuple):

@@ -17,7 +17,7 @@ import numpy as np
 from lotus.asof import Merge, Merging, Stream, merge
 from lotus.columns import ABSENT, I64, Flags
 from lotus.compiled import compiled
-from lotus.kernel import Chunk, first_fresh
+from lotus.kernel import Chunk, first_fresh, once
 from lotus.posture.drivers import driver_rank
 from lotus.records import Board, Trend
 from lotus.timeframe import Timeframe
@@ -118,6 +118,7 @@ def slots(rows: Board) -> I64:
     return rows.slot
 
 
+@once
 def _streams(config: BoardConfig) -> Merge[Board]:
     return Merge(tuple(Stream(slot.key, Board, known_times) for slot in config.slots))
 

@@ -18,7 +18,7 @@ import numpy as np
 from lotus import asof
 from lotus.asof import AsOf, Meeting, Stream
 from lotus.columns import I64
-from lotus.kernel import Chunk
+from lotus.kernel import Chunk, once
 from lotus.posture.board import Slot, known_times, slots
 from lotus.posture.change import Inactive, Silence
 from lotus.posture.config import PostureConfig
@@ -80,7 +80,7 @@ def step(
     scenes = asof.nothing(Scenes)
     if len(trend):
         neutral = np.zeros(len(trend))
-        seen = view(config.cells, met.known, trend.history, met.right, met.row, (neutral, neutral))
+        seen = view(_cells(config), met.known, trend.history, met.right, met.row, (neutral, neutral))
         before, posture = written(
             config.config, config.timeframe, before, trend.ts, met.right, seen, (neutral, neutral)
         )
@@ -88,6 +88,12 @@ def step(
     return PostureState(meeting, before), Chunk(scenes, met.left.watermark_ms, met.left.last_ms)
 
 
+@once
+def _cells(config: Posture) -> Cells:
+    return config.cells
+
+
+@once
 def _join(config: Posture) -> AsOf[Trend, Board]:
     return AsOf(
         Stream(TREND, Trend, open_times, config.timeframe.ms),

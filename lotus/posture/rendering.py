@@ -7,19 +7,19 @@ source bars differ from row to row, so they are holes in the text.
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from lotus.columns import F64, I64, Objects
+from lotus.columns import F64, I8, I64, Objects
 from lotus.compiled import compiled
+from lotus.kernel import once
 from lotus.posture.attribution import NEUTRAL, Attribution, Strength, attributed, weighed
 from lotus.posture.change import sentence, term_fields
 from lotus.posture.config import PostureConfig
-from lotus.posture.drivers import CELLS, HORIZONS
+from lotus.posture.drivers import CELLS
 from lotus.posture.flags import Direction, bit_of
-from lotus.posture.watch import BUY, TRIM, WARM_UP, View
+from lotus.posture.watch import BUY, N_CELLS, N_FLAGS, TRIM, WARM_UP, View
 from lotus.records import Board, Postures
 from lotus.timeframe import Timeframe
 
@@ -41,14 +41,23 @@ class Rendering(NamedTuple):
     """An evaluation and its `terms` text.
 
     terms  JSON list with two holes (source bar, since) for each term of a flag; without flags the text itself
-    cells  int64[k], cell of each term in the order of the text
-    flags  int64[k], flag of each term
+    holes  int64[2 * terms], place of each hole's value among the times of the active flags, two a flag in bit order
     """
 
     attribution: Attribution
     terms: str
-    cells: I64
-    flags: I64
+    holes: I64
+
+
+class Told(NamedTuple):
+    """The columns of posture rows beside their time."""
+
+    a: F64
+    e: F64
+    mode_a: I8
+    mode_e: I8
+    terms: Objects
+    sentence: Objects
 
 
 def written(
@@ -68,90 +77,96 @@ def written(
     strength  s_entry and s_exit, float64[n] each
     returns   situation of the last bar, n posture rows
     """
-    render, tell = renderer(config, timeframe)
-    edges = [*np.flatnonzero(seen.turned).tolist(), len(ts)]
-    fresh = np.flatnonzero(seen.fresh)
-    cuts = np.searchsorted(fresh, edges).tolist()
-    terms, sentences = np.empty(len(ts), dtype=np.object_), np.empty(len(ts), dtype=np.object_)
-    times = _Times.of(board) if (seen.active > 0).any() else None
-    attributions = []
-    for (start, end), (first, last) in zip(pairwise(edges), pairwise(cuts), strict=True):
-        warm_up = seen.active[start] == WARM_UP
-        now = (
-            NEUTRAL_SITUATION
-            if warm_up
-            else Situation(int(seen.active[start]), float(strength[0][start]), float(strength[1][start]))
-        )
-        rendering = render(now, int(seen.stale[start]))
+    starts, fresh = np.flatnonzero(seen.turned), np.flatnonzero(seen.fresh)
+    runs = (starts, seen.active[starts], seen.stale[starts], strength[0][starts], strength[1][starts])
+    times = _NO_TIMES
+    if (runs[1] > 0).any():
+        times = _times_of_flags(fresh, seen.active, seen.source, *_board_times(board))
+    after, told = _told(
+        renderer(config, timeframe), before, len(ts), tuple(part.tobytes() for part in (*runs, fresh, times))
+    )
+    return after, Postures(ts, *told)
+
+
+_NO_TIMES = np.empty(0, dtype=np.int64)
+
+
+def _board_times(board: Sequence[Board]) -> tuple[I64, ...]:
+    """Source bar and first bars of the runs of each row of the board, ms UTC: all parts, one after the other."""
+    columns = ("source_ts", "since_buy_ts", "since_trim_ts", "since_emergency_ts")
+    return tuple(np.concatenate([getattr(part, name) for part in board]) for name in columns)
+
+
+@lru_cache(maxsize=24)  # a bucket on a timeframe each, so that all of its tokens share what one of them had made
+def _told(texts: "Renderer", before: Situation, count: int, parts: tuple[bytes, ...]) -> tuple[Situation, Told]:
+    """Postures of `count` bars; `parts` are the runs, the rows whose text differs from the one before, their times."""
+    starts, active, stale = (np.frombuffer(part, dtype=np.int64).tolist() for part in parts[:3])
+    strength = zip(*(np.frombuffer(part).tolist() for part in parts[3:5]), strict=True)
+    fresh, times = (np.frombuffer(part, dtype=np.int64) for part in parts[5:])
+    rows = np.diff(np.searchsorted(fresh, [*starts, count])).tolist()
+    attributions: list[Attribution] = []
+    terms: list[str] = []
+    sentences: list[str] = []
+    used = 0
+    for flags, cells, learned, size in zip(active, stale, strength, rows, strict=True):
+        now = NEUTRAL_SITUATION if flags == WARM_UP else Situation(flags, *learned)
+        rendering = texts.render(now, cells)
         attributions.append(rendering.attribution)
-        if times is None or not len(rendering.cells):
-            terms[start:end] = rendering.terms
-        else:
-            _write_terms(terms, end, rendering, times, seen.source, fresh[first:last])
-        sentences[start:end] = "" if warm_up else tell(now, now)
-        if now != before and not warm_up:
-            sentences[start] = tell(before, now)
-        before = now
-    lengths = np.diff(edges)
-    postures = Postures(
-        ts=ts,
+        needed = 2 * now.active.bit_count() * size
+        terms += _filled(rendering, size, times[used : used + needed])
+        sentences += ("", "") if flags == WARM_UP else (texts.tell(before, now), texts.tell(now, now))
+        before, used = now, used + needed
+    lengths = np.diff([*starts, count])
+    told = Told(
         a=np.repeat(np.array([found.a for found in attributions]), lengths),
         e=np.repeat(np.array([found.e for found in attributions]), lengths),
         mode_a=np.repeat(np.array([found.mode_a for found in attributions], dtype=np.int8), lengths),
         mode_e=np.repeat(np.array([found.mode_e for found in attributions], dtype=np.int8), lengths),
-        terms=terms,
-        sentence=sentences,
+        terms=np.repeat(np.array(terms, dtype=np.object_), np.diff([*fresh.tolist(), count])),
+        # the first bar of a run tells what changed
+        sentence=np.repeat(
+            np.array(sentences, dtype=np.object_), np.stack((np.ones_like(lengths), lengths - 1), axis=1).ravel()
+        ),
     )
-    return before, postures
+    return before, told
 
 
-class _Times(NamedTuple):
-    """Source bar and first bars of the runs of each row of the board, ms UTC."""
-
-    source: I64
-    buy: I64
-    trim: I64
-    emergency: I64
-
-    @classmethod
-    def of(cls, board: Sequence[Board]) -> Self:
-        """The times of all parts, one after the other."""
-        columns = ("source_ts", "since_buy_ts", "since_trim_ts", "since_emergency_ts")
-        return cls(*(np.concatenate([getattr(part, name) for part in board]) for name in columns))
-
-
-def _write_terms(terms: Objects, end: int, rendering: Rendering, times: _Times, source: I64, fresh: I64) -> None:
-    """Fill the texts of one run of equal situations; a text changes only on the rows in `fresh`."""
-    filled = _filled(fresh, source, rendering.cells, rendering.flags, *times)
-    edges = [*fresh.tolist(), end]
-    for row, (first, last) in zip(filled.tolist(), pairwise(edges), strict=True):
-        terms[first:last] = rendering.terms % tuple(row)
+def _filled(rendering: Rendering, size: int, times: I64) -> list[str]:
+    """The texts of `size` rows with equal flags."""
+    if not len(rendering.holes):
+        return [rendering.terms] * size
+    return [rendering.terms % tuple(row) for row in times.reshape(size, -1)[:, rendering.holes].tolist()]
 
 
 @compiled
-def _filled(
+def _times_of_flags(
     rows: I64,
+    active: I64,
     source: I64,
-    cells: I64,
-    flags: I64,
     source_ts: I64,
     since_buy_ts: I64,
     since_trim_ts: I64,
     since_emergency_ts: I64,
 ) -> I64:
-    """Source bar and first bar of the run of each term, int64[rows, 2 * terms]."""
-    filled = np.empty((len(rows), 2 * len(cells)), dtype=np.int64)
-    for i in range(len(rows)):
-        for k in range(len(cells)):
-            j = source[rows[i], cells[k]]
-            filled[i, 2 * k] = source_ts[j]
-            if flags[k] == BUY:
-                filled[i, 2 * k + 1] = since_buy_ts[j]
-            elif flags[k] == TRIM:
-                filled[i, 2 * k + 1] = since_trim_ts[j]
+    """Source bar and first bar of the run of each active flag, by row and bit."""
+    times = np.empty(2 * N_CELLS * N_FLAGS * len(rows), dtype=np.int64)
+    count = 0
+    for i in rows:
+        if active[i] == WARM_UP:
+            continue
+        for bit in range(N_CELLS * N_FLAGS):
+            if active[i] >> bit & 1 == 0:
+                continue
+            j = source[i, bit // N_FLAGS]
+            times[count] = source_ts[j]
+            if bit % N_FLAGS == BUY:
+                times[count + 1] = since_buy_ts[j]
+            elif bit % N_FLAGS == TRIM:
+                times[count + 1] = since_trim_ts[j]
             else:
-                filled[i, 2 * k + 1] = since_emergency_ts[j]
-    return filled
+                times[count + 1] = since_emergency_ts[j]
+            count += 2
+    return times[:count].copy()
 
 
 class Renderer(NamedTuple):
@@ -165,6 +180,7 @@ class Renderer(NamedTuple):
     tell: Callable[[Situation, Situation], str]
 
 
+@once
 @lru_cache(maxsize=64)
 def renderer(config: PostureConfig, timeframe: Timeframe) -> Renderer:
     """The renderer of a configuration and execution timeframe."""
@@ -189,9 +205,10 @@ def renderer(config: PostureConfig, timeframe: Timeframe) -> Renderer:
     def render(situation: Situation, stale: int) -> Rendering:
         attribution = weigh(situation)
         listed = [texts[term.place, term.suppressed] for term in attribution.terms]
-        places = np.array([term.place for term in attribution.terms], dtype=np.int64).reshape(-1, 3)
-        cells = (places[:, 0] - 1) * len(HORIZONS) + places[:, 1]
-        return Rendering(attribution, f"[{','.join([*listed, *_remainder(attribution, stale)])}]", cells, places[:, 2])
+        bits = [bit_of(term.active) for term in attribution.terms]
+        places = [2 * (situation.active & ((1 << bit) - 1)).bit_count() for bit in bits]
+        holes = np.array([place + side for place in places for side in (0, 1)], dtype=np.int64)
+        return Rendering(attribution, f"[{','.join([*listed, *_remainder(attribution, stale)])}]", holes)
 
     @lru_cache(maxsize=8192)
     def tell(before: Situation, now: Situation) -> str:

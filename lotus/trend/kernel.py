@@ -17,12 +17,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lotus.columns import I64, Flags
-from lotus.kernel import Chunk, first_fresh
+from lotus.kernel import Chunk, first_fresh, once
 from lotus.records import BarKind, Bars, Trend
 from lotus.timeframe import Timeframe
 from lotus.trend.advance import PRICE_ROWS, VOLUME, Memory, advance, copy_memory, fresh_memory
 from lotus.trend.config import TrendConfig
-from lotus.trend.params import trend_params
+from lotus.trend.params import TrendParams, trend_params
 from lotus.trend.row import HISTORY, as_trend, fresh_record
 
 NOTHING_SEEN_MS = -(2**63)
@@ -51,7 +51,8 @@ def step(config: Engine, state: TrendState | None, chunk: Chunk[Bars]) -> tuple[
     """
     if state is None:
         state = TrendState(NOTHING_SEEN_MS, fresh_memory(config.config))
-    bars = chunk.rows.take(slice(first_fresh(chunk.rows.ts, state.last_ms), None))
+    start = first_fresh(chunk.rows.ts, state.last_ms)
+    bars = chunk.rows.take(slice(start, None)) if start else chunk.rows
     if not len(bars):
         return state, Chunk(Trend.empty(), chunk.watermark_ms, chunk.last_ms)
     last_ms = int(bars.ts[-1])
@@ -69,9 +70,14 @@ def _run(config: Engine, memory: Memory, bars: Bars) -> Trend:
     volumes = prices[VOLUME:]
     volumes[~(volumes > 0.0)] = 0.0  # a bar without traded volume weighs nothing
     record = fresh_record(len(bars))
-    advance(trend_params(config.config), memory, prices, closes_levels(config.timeframe, bars.ts), record)
+    advance(_params(config), memory, prices, closes_levels(config.timeframe, bars.ts), record)
     record.signs[HISTORY, : len(bars)] = bars.history
     return as_trend(record, np.array(bars.ts))
+
+
+@once
+def _params(config: Engine) -> TrendParams:
+    return trend_params(config.config)
 
 
 def closes_levels(timeframe: Timeframe, ts_ms: I64) -> Flags:

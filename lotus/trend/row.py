@@ -4,7 +4,8 @@ Compiled code holds the current bar as one float vector `row` and reads operands
 formulas then explain a stored record, because `float_row` turns it back into that vector.
 """
 
-from typing import Any, NamedTuple
+from operator import itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,10 @@ FLOATS = _named(Kind.FLOAT)
 CODES = _named(Kind.ENUM)
 SIGNS = CODES + _named(Kind.FLAG)  # one byte each
 COUNTS = _named(Kind.INT)
+
+# the columns of `Trend` among those of its kinds, one kind after the other
+_BY_KIND = (*_named(Kind.TIME), *FLOATS, *SIGNS, *COUNTS)
+_in_order = itemgetter(*(_BY_KIND.index(name) for name in Trend.layout()))
 
 LINE = 8  # float64 per cache line
 
@@ -110,15 +115,7 @@ def as_trend(record: Record, ts_ms: I64) -> Trend:
     """The records of bars at these times, in the order of the columns of `Trend`."""
     size = len(ts_ms)
     codes, flags = record.signs[: len(CODES), :size], record.signs[len(CODES) :, :size].view(np.bool_)
-    rest = {
-        Kind.TIME: iter((ts_ms,)),
-        Kind.FLOAT: iter(record.floats[:, :size]),
-        Kind.ENUM: iter(codes),
-        Kind.FLAG: iter(flags),
-        Kind.INT: iter(record.counts[:, :size]),
-    }
-    columns: list[Any] = [next(rest[column.kind]) for column in Trend.layout().values()]
-    return Trend(*columns)
+    return Trend(*_in_order((ts_ms, *record.floats[:, :size], *codes, *flags, *record.counts[:, :size])))
 
 
 def float_row(trend: Trend, row: int) -> F64:
