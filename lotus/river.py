@@ -29,25 +29,25 @@ K = TypeVar("K", bound=Hashable)
 C = TypeVar("C")
 S = TypeVar("S")
 B = TypeVar("B")
-O = TypeVar("O")
+Out = TypeVar("Out")
 X = TypeVar("X")
 Y = TypeVar("Y")
 
 
-class Stage(Generic[K, C, S, B, O]):
+class Stage(Generic[K, C, S, B, Out]):
     """A kernel and its states by key.
 
     join  how batches of one key become one where several arrive at once; without it each is a step of its own
     """
 
     def __init__(
-        self, step: Step[C, S, B, O], config_of: Callable[[K], C], join: Callable[[Sequence[B]], B] | None = None
+        self, step: Step[C, S, B, Out], config_of: Callable[[K], C], join: Callable[[Sequence[B]], B] | None = None
     ) -> None:
         """Start with no key seen."""
         self._step, self._config_of, self._join = step, config_of, join
         self._states: dict[K, S] = {}
 
-    def __call__(self, items: Iterable[tuple[K, B]]) -> list[tuple[K, O]]:
+    def __call__(self, items: Iterable[tuple[K, B]]) -> list[tuple[K, Out]]:
         """One output for each step, in order of the items."""
         outputs = []
         for key, batch in gathered(items, self._join):

@@ -5,7 +5,6 @@ from decimal import Decimal
 from enum import StrEnum
 
 from lotus.kernel import number
-from lotus.modes import ModeBands
 from lotus.paper import ONE, ZERO
 from lotus.records import Mode
 
@@ -180,7 +179,6 @@ class PositionConfig:
     min_notional_usd smaller orders are not sent, >= 0
     """
 
-    modes: ModeBands = number(ModeBands(), "scaling.md 3")
     sizing: SizingConfig = number(SizingConfig(), "replay.md 6")
     s1_frac: ByMode = number(_by_mode("0.30", "0.60", "0.90"), "scaling.md 4", "share of remaining")
     s2_flat_frac: ByMode = number(_by_mode("0.10", "0.30", "0.60"), "scaling.md 4", "share of remaining")

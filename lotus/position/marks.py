@@ -133,6 +133,8 @@ class Bar(NamedTuple):
     nearest_level: float
     a: float
     e: float
+    mode_a: int
+    mode_e: int
 
 
 class Window:
@@ -164,6 +166,8 @@ class Window:
                 trend.nearest_level,
                 posture.a,
                 posture.e,
+                posture.mode_a,
+                posture.mode_e,
             )
         )
         self._margins = tuple(

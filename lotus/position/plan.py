@@ -120,12 +120,12 @@ def _outranked(kind: OrderKind, sent: OrderKind) -> Refusal:
 
 
 def _judged(moment: Moment, kind: OrderKind) -> Intent | Refusal:
-    bar, mode_of = moment.bar, moment.config.modes.mode_of
+    bar = moment.bar
 
     def size_of() -> Size:
         if kind is OrderKind.TRIM:
-            return trim_size(moment.config, moment.record, mode_of(bar.e), bar.price)
-        return buy_size(moment.config, moment.record, kind, mode_of(bar.a))
+            return trim_size(moment.config, moment.record, Mode(bar.mode_e), bar.price)
+        return buy_size(moment.config, moment.record, kind, Mode(bar.mode_a))
 
     passed: list[Gate] = []
     for gate in GATES[kind](moment, size_of):
@@ -138,7 +138,7 @@ def _judged(moment: Moment, kind: OrderKind) -> Intent | Refusal:
     else:
         category = "entry" if moment.flat else "add"
     order = _order(moment, kind, State(bar.state), size)
-    return Intent(order, size, tuple(passed), mode_of(bar.a), mode_of(bar.e), category)
+    return Intent(order, size, tuple(passed), Mode(bar.mode_a), Mode(bar.mode_e), category)
 
 
 def _exit(moment: Moment) -> Intent | None:
@@ -159,8 +159,8 @@ def _exit(moment: Moment) -> Intent | None:
         _order(moment, owed.kind, owed.state, size, exit_value),
         size,
         gates,
-        config.modes.mode_of(bar.a),
-        config.modes.mode_of(bar.e),
+        Mode(bar.mode_a),
+        Mode(bar.mode_e),
         "exit",
         record.in_flight,
     )

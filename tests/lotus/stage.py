@@ -10,6 +10,7 @@ import numpy as np
 from lotus.columns import Columns, Kind, declared
 from lotus.kernel import Chunk
 from lotus.lane import Lane
+from lotus.modes import ModeBands
 from lotus.paper import PaperConfig
 from lotus.position.attempt import Blocks
 from lotus.position.config import PositionConfig
@@ -23,6 +24,7 @@ FREE = PaperConfig(fee_bps=Decimal(0), slippage_bps=Decimal(0))
 DEFAULT = PositionConfig()
 START_MS = 1_704_067_200_000
 FLAGS = ("s1_buy", "s2_buy", "dx_buy", "trim", "emergency_exit", "reclaimed_ema333", "exit_position")
+BANDS = ModeBands()
 Bar = dict[str, Any]
 
 
@@ -87,6 +89,8 @@ class Stage:
             "history": history,
             "a": a,
             "e": e,
+            "mode_a": BANDS.mode_of(a),
+            "mode_e": BANDS.mode_of(e),
             "sentence": f"A {a}, E {e}",
         }
         for name, margin in zip(("zone", "slope", "tsb", "dx"), margins or (), strict=False):

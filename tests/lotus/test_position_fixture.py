@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from lotus.kernel import Chunk
+from lotus.modes import ModeBands
 from lotus.position.kernel import Account, LaneOutputs, step
 from lotus.records import BarKind, Bars, OrderKind, Postures, Status, Trend
 from lotus.scene import Scenes
@@ -66,8 +67,9 @@ def engine_of_fixture_f() -> Trend:
 def fixture_outputs(a: float, e: float) -> LaneOutputs:
     engine = engine_of_fixture_f()
     count = len(engine)
-    modes, texts = np.zeros(count, dtype=np.int8), np.full(count, "", dtype=np.object_)
-    posture = Postures(engine.ts, np.full(count, a), np.full(count, e), modes, modes, texts, texts)
+    mode_a, mode_e = (np.full(count, ModeBands().mode_of(x), dtype=np.int8) for x in (a, e))
+    texts = np.full(count, "", dtype=np.object_)
+    posture = Postures(engine.ts, np.full(count, a), np.full(count, e), mode_a, mode_e, texts, texts)
     chunk = Chunk(Scenes(engine, posture), int(engine.ts[-1]) + HOUR_MS)
     _, outputs = step(Account((LANE,), DEFAULT, FREE), None, ((LANE, chunk),))
     return outputs.lanes[0]
