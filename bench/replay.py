@@ -103,6 +103,5 @@ def crossings(close: F64) -> int:
     return count
 
 
-
 if __name__ == "__main__":
     main()

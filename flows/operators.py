@@ -17,22 +17,22 @@ K = TypeVar("K")
 C = TypeVar("C")
 S = TypeVar("S")
 B = TypeVar("B")
-O = TypeVar("O")
+Out = TypeVar("Out")
 X = TypeVar("X")
 Y = TypeVar("Y")
 Join = Callable[[Sequence[B]], B]
 
 
-class KernelLogic(StatefulBatchLogic[tuple[K, B], tuple[K, O], S | None], Generic[K, C, S, B, O]):
+class KernelLogic(StatefulBatchLogic[tuple[K, B], tuple[K, Out], S | None], Generic[K, C, S, B, Out]):
     """Runs one kernel for one key. A kernel never modifies a state, so a snapshot is the state itself."""
 
     def __init__(
-        self, step: Step[C, S, B, O], config_of: Callable[[K], C], join: Join[B] | None, state: S | None
+        self, step: Step[C, S, B, Out], config_of: Callable[[K], C], join: Join[B] | None, state: S | None
     ) -> None:
         """Start from a recovered state, or from none."""
         self._step, self._config_of, self._join, self._state = step, config_of, join, state
 
-    def on_batch(self, values: list[tuple[K, B]]) -> tuple[list[tuple[K, O]], bool]:
+    def on_batch(self, values: list[tuple[K, B]]) -> tuple[list[tuple[K, Out]], bool]:
         """One output for each step, in order; with `join`, what arrived together is one step."""
         outputs = []
         if self._join is not None:
@@ -50,10 +50,10 @@ class KernelLogic(StatefulBatchLogic[tuple[K, B], tuple[K, O], S | None], Generi
 def kernel(
     step_id: str,
     up: Stream[tuple[K, B]],
-    step: Step[C, S, B, O],
+    step: Step[C, S, B, Out],
     config_of: Callable[[K], C],
     join: Join[B] | None = None,
-) -> Stream[tuple[K, O]]:
+) -> Stream[tuple[K, Out]]:
     """Apply a kernel to every key of a stream."""
     keyed = op.map(f"{step_id}_key", up, lambda item: (str(item[0]), item))
     stepped = op.stateful_batch(step_id, keyed, lambda state: KernelLogic(step, config_of, join, state))

@@ -68,7 +68,7 @@ def build(plan: Plan, source: FixedPartitionedSource[Slice, int], *sinks: FixedP
         "written",
         dead,
         route("write_ticks", minutes, ticks_written),
-        route("write_dominance", sampled, dominance_written),
+        route("write_dominance", route("letters", sampled, plan.to_letters), dominance_written),
         route("write_bars", bars, bars_written),
         route("write_trend", records, trend_written),
         route("write_posture", scenes, posture_written),

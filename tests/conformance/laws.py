@@ -1,4 +1,4 @@
-"""The laws of a kernel (docs/architecture.md), as functions over a `Case`; `test_laws.py` runs them for every listed kernel.
+"""The laws of a kernel (docs/architecture.md) over a `Case`; `test_laws.py` holds every listed kernel to them.
 
 A kernel joins by adding its `Case` to `tests/conformance/shelf.py`. A case delivers its input as atoms: the smallest
 batches into which the input can be cut. Any grouping of consecutive atoms must give the same bits.
@@ -61,9 +61,7 @@ def collect(outputs: Any, into: Rows, path: str = "") -> None:
         case int() | float() | str() | bool():
             return
         case _:
-            raise TypeError(
-                f"a kernel returned {type(outputs).__name__}: return Columns, Chunks or mappings of them"
-            )
+            raise TypeError(f"a kernel returned {type(outputs).__name__}: return Columns, Chunks or mappings of them")
 
 
 def digest(value: Any) -> str:

@@ -24,9 +24,7 @@ def test_cutting_the_input_differently_changes_no_bit(case: Case) -> None:
         assert whole, f"{case.name} gave no output: its case proves nothing"
         for _ in range(-(-share // rounds)):
             cuts = int(rng.integers(1, min(12, len(atoms))))
-            assert run(case, grouped(case, atoms, rng, cuts)) == whole, (
-                f"{case.name} breaks the chunk law, seed {seed}"
-            )
+            assert run(case, grouped(case, atoms, rng, cuts)) == whole, f"{case.name} breaks the chunk law, seed {seed}"
 
 
 @every_kernel

@@ -121,7 +121,7 @@ def test_several_venues_must_say_whose_drivers_count() -> None:
     one, other = market.manifest.instruments
     elsewhere = replace(other, series=replace(other.series, venue="elsewhere"))
     manifest = replace(market.manifest, instruments=(one, elsewhere))
-    with pytest.raises(PlanError, match="say drivers.venue"):
+    with pytest.raises(PlanError, match=r"say drivers\.venue"):
         Plan(Config(), manifest, TIMEFRAMES)
 
 

@@ -112,7 +112,7 @@ def test_connectors_know_only_the_source_and_sink_classes_of_the_engine() -> Non
 
 
 def test_flows_do_not_import_each_other() -> None:
-    dataflows = [p for p in files("flows") if "bytewax.dataflow" in imports(p) and p.stem != "operators"]
+    dataflows = [p for p in files("flows") if re.search(r"^def build\(", p.read_text(), re.MULTILINE)]
     assert dataflows
     for path in dataflows:
         siblings = {n for n in imports(path) if n.startswith("flows.") and not n.startswith("flows.operators")}
