@@ -1,6 +1,7 @@
 """The command line `lotus`: finds the compiled kernels, runs a command, turns errors into messages and exit codes.
 
-0 done   1 a bug   2 refused: options, configuration or input   3 database   4 another run or writer is in the way
+0 done, or stopped by SIGTERM (`complete` is false, the same command goes on)   1 a bug
+2 refused: options, configuration or input   3 database   4 another run or writer is in the way   130 Ctrl-C
 """
 
 import os
@@ -8,6 +9,7 @@ import sys
 
 import psycopg
 from rich.console import Console
+from rich.markup import escape
 
 from connectors.kernel_cache import use_kernel_cache
 
@@ -22,7 +24,7 @@ from connectors.postgres.run import AnotherRunError  # noqa: E402
 from connectors.postgres.writer import DatabaseBehindError, NondeterministicReplayError  # noqa: E402
 from connectors.settings import SettingsError  # noqa: E402
 from flows.commands import app  # noqa: E402
-from flows.session import RunBusyError  # noqa: E402
+from flows.recovery import RunBusyError  # noqa: E402
 from lotus.plan import PlanError  # noqa: E402
 
 REFUSED, DATABASE, IN_THE_WAY = 2, 3, 4
@@ -42,7 +44,7 @@ def main() -> None:
     try:
         app()
     except EXPECTED as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]lotus:[/red] {error}")
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]lotus:[/red] {escape(str(error))}")
         sys.exit(exit_code(error))
     except BrokenPipeError:  # the reader of our output is gone, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

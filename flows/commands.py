@@ -2,13 +2,14 @@
 
 import json
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
-from collections.abc import Iterator
 
 import typer
 
@@ -17,14 +18,19 @@ from connectors.inputs import BarsFile, HistoryFile, InputError, Inputs, TicksFi
 from connectors.postgres.connection import connect
 from connectors.postgres.migrate import migrate
 from connectors.postgres.server import EmbeddedPostgres
-from connectors.settings import Settings, config_schema, load_settings
+from connectors.settings import config_schema, load_settings
 from connectors.simulator import Market
-from flows import doctor, explain, screen
-from flows.session import Report, Request, run
+from connectors.tape import SLICE_ROWS
+from flows import doctor, explain, screen, summary, warmup
+from flows.interrupt import stop_on_signals
+from flows.session import EPOCH, Report, Request, run
+from flows.story_screen import print_story
+from flows.summary_screen import print_demo, print_summary
 from lotus.timeframe import Timeframe
 
 DATABASE = "lotus"
-DEMO_TIMEFRAMES = (Timeframe.M1, Timeframe.M15, Timeframe.H1)
+DEMO_TIMEFRAMES = "1m,15m,1h"
+INTERRUPTED = 130  # as shells have it for Ctrl-C
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 config_app = typer.Typer(no_args_is_help=True, help="Show the configuration and its schema.")
@@ -33,6 +39,7 @@ app.add_typer(config_app, name="config")
 Dsn = Annotated[str | None, typer.Option(help="Your own Postgres; default: an embedded one.", envvar="LOTUS_DSN")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; LOTUS__SECTION__KEY overrides it.")]
+Export = Annotated[Path | None, typer.Option(help="Folder for one Parquet file per noun.")]
 Frames = Annotated[str, typer.Option(help="Timeframes to trade, comma-separated.")]
 
 
@@ -47,9 +54,10 @@ def run_command(
     tokens: Annotated[int, typer.Option(help="Tokens of the simulated market.")] = 12,
     days: Annotated[int, typer.Option(help="Days of the simulated market.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed of the simulated market.")] = 7,
-    timeframes: Frames = ",".join(DEMO_TIMEFRAMES),
+    timeframes: Frames = DEMO_TIMEFRAMES,
     config: ConfigFile = None,
     dsn: Dsn = None,
+    export: Export = None,
     as_json: Json = False,
 ) -> None:
     """The demo: replay a market through the whole river and explain a few decisions."""
@@ -57,9 +65,8 @@ def run_command(
     market = _market(tokens, days, seed) if simulate else None
     settings = load_settings(config, os.environ)
     with _database(dsn, wanted=True) as database:
-        request = Request(inputs, settings, _timeframes(timeframes), market=market, dsn=database)
-        report = _replay(request, as_json=as_json)
-        _finish(report, request, as_json=as_json, decisions=3)
+        request = Request(inputs, settings, _timeframes(timeframes), market=market, dsn=database, export=export)
+        _replay(request, as_json=as_json, explained=True)
 
 
 @app.command("replay")
@@ -77,8 +84,10 @@ def replay_command(
     run_id: Annotated[str | None, typer.Option(help="Default: a hash of everything that determines the run.")] = None,
     dsn: Dsn = None,
     database: Annotated[bool, typer.Option(help="Write into Postgres.")] = True,
-    export: Annotated[Path | None, typer.Option(help="Folder for one Parquet file per noun.")] = None,
+    export: Export = None,
     takeover: Annotated[bool, typer.Option(help="End another writer of this run.")] = False,
+    slice_rows: Annotated[int, typer.Option(min=1, hidden=True)] = SLICE_ROWS,
+    epoch_seconds: Annotated[float, typer.Option(min=0, hidden=True)] = EPOCH.total_seconds(),
     as_json: Json = False,
 ) -> None:
     """Replay recorded bars and ticks; the same run again is verified, not written twice."""
@@ -95,10 +104,17 @@ def replay_command(
     settings = load_settings(config, os.environ)
     with _database(dsn, wanted=database) as where:
         request = Request(
-            inputs, settings, _timeframes(timeframes), run_id=run_id, dsn=where, export=export, takeover=takeover
+            inputs,
+            settings,
+            _timeframes(timeframes),
+            run_id=run_id,
+            dsn=where,
+            export=export,
+            takeover=takeover,
+            epoch=timedelta(seconds=epoch_seconds),
+            slice_rows=slice_rows,
         )
-        report = _replay(request, as_json=as_json)
-        _finish(report, request, as_json=as_json, decisions=0)
+        _replay(request, as_json=as_json, explained=False)
 
 
 @app.command("explain")
@@ -117,7 +133,7 @@ def explain_command(
         migrate(connection)
         asked = explain.Asked(token, timeframe, moment(at), number, venue, run_id)
         story = explain.tell(connection, asked)
-    _show(story, as_json, screen.print_story)
+    _show(story, as_json, print_story)
 
 
 @app.command("migrate")
@@ -138,12 +154,19 @@ def doctor_command(dsn: Dsn = None, as_json: Json = False) -> None:
 
 
 @app.command("compile")
-def compile_command(as_json: Json = False) -> None:
+def compile_command(
+    second_part: Annotated[bool, typer.Option(warmup.SECOND_PART, hidden=True)] = False, as_json: Json = False
+) -> None:
     """Compile the kernels, once per version of their sources; later starts find them."""
-    began = time.perf_counter()
-    with screen.working("compiling the kernels (once)", enabled=not as_json):
-        run(doctor.smallest_run())
-    _show({"seconds": round(time.perf_counter() - began, 1)}, as_json, screen.print_compiled)
+    if second_part:
+        warmup.call_edges()
+        return
+    began, before = time.perf_counter(), warmup.kernels()
+    with screen.working("compiling the kernels", enabled=not as_json):
+        warmup.compile_kernels()
+    kernels, seconds = warmup.kernels(), round(time.perf_counter() - began, 1)
+    told = {"kernels": kernels, "compiled": kernels - before, "seconds": seconds}
+    _show(told, as_json, screen.print_compiled)
 
 
 @config_app.command("show")
@@ -222,19 +245,28 @@ def _present(dsn: str | None) -> str:
     return dsn
 
 
-def _replay(request: Request, *, as_json: bool) -> Report:
-    with screen.progress(enabled=not as_json) as advance:
-        return run(request, advance)
+def _replay(request: Request, *, as_json: bool, explained: bool) -> None:
+    """Run, show what came of it, and explain a few decisions if that was asked for."""
+    with stop_on_signals() as stop:
+        with screen.progress("replaying", enabled=not as_json) as advance:
+            report = run(request, advance, stopped=stop, tell=screen.note)
+        if report.complete:
+            told = _outcome(report, request, explained=explained)
+            _show(told, as_json, print_demo if explained else print_summary)
+            return
+    _show(summary.bare_summary(report), as_json, print_summary)
+    resumes = request.dsn is not None and request.export is None
+    screen.note(f"stopped; the same command {'goes on there' if resumes else 'starts from the beginning'}")
+    if stop.signal is signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)
 
 
-def _finish(report: Report, request: Request, *, as_json: bool, decisions: int) -> None:
+def _outcome(report: Report, request: Request, *, explained: bool) -> dict[str, Any]:
     if request.dsn is None:
-        _show(explain.bare_summary(report), as_json, screen.print_summary)
-        return
+        return summary.bare_summary(report)
     with connect(request.dsn) as connection:
-        summary = explain.summary(connection, report)
-        stories = explain.examples(connection, report.run_id, decisions)
-    _show({**summary, "explained": stories} if decisions else summary, as_json, screen.print_summary)
+        told = summary.summary(connection, report)
+        return {**told, "explained": summary.examples(connection, report.run_id)} if explained else told
 
 
 def _show(value: Any, as_json: bool, printer: Any) -> None:

@@ -12,15 +12,11 @@ import psycopg
 
 from connectors import sample
 from connectors.folders import state_folder
-from connectors.inputs import Inputs
-from connectors.kernel_cache import use_kernel_cache
 from connectors.postgres.binaries import NoServerError
 from connectors.postgres.connection import UnreachableError, connect
 from connectors.postgres.server import EmbeddedPostgres
 from connectors.settings import SettingsError, load_settings
-from connectors.simulator import Market
-from flows.session import Request
-from lotus.timeframe import Timeframe
+from flows.warmup import kernels
 
 PACKAGES = ("bytewax", "numba", "numpy", "psycopg", "pyarrow", "pydantic", "polars")
 FREE_BYTES = 2 * 2**30
@@ -40,12 +36,6 @@ def examine(dsn: str | None) -> list[Finding]:
     return [_interpreter(), *_packages(), _kernels(), _space(), _settings(), _sample(), _database(dsn)]
 
 
-def smallest_run() -> Request:
-    """A run that calls every kernel: an hour of simulated ticks would not reach the engines' deep states, so two days."""
-    settings = load_settings(None, {})
-    return Request(Inputs(), settings, (Timeframe.M1, Timeframe.H1), market=Market(tokens=12, days=2, seed=7))
-
-
 def _interpreter() -> Finding:
     ok = (3, 11) <= sys.version_info[:2] < (3, 13)
     return Finding("python", ok, platform.python_version(), "" if ok else "use Python 3.11 or 3.12")
@@ -62,7 +52,7 @@ def _packages() -> list[Finding]:
 
 
 def _kernels() -> Finding:
-    compiled = sum(1 for _ in use_kernel_cache().rglob("*.nbc"))
+    compiled = kernels()
     return Finding("kernels", compiled > 0, f"{compiled} compiled", "" if compiled else "run lotus compile")
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from bytewax.dataflow import Dataflow
+from bytewax.errors import BytewaxRuntimeError
 from bytewax.recovery import RecoveryConfig
 from bytewax.testing import run_main
 
@@ -21,7 +22,10 @@ STDERR = 2
 def run_flow(flow: Dataflow, epoch: timedelta, recovery: RecoveryConfig | None = None) -> None:
     """Run in this process and thread; raises what its sources, kernels and sinks raise."""
     with _panics_kept_back():
-        run_main(flow, epoch_interval=epoch, recovery_config=recovery)
+        try:
+            run_main(flow, epoch_interval=epoch, recovery_config=recovery)
+        except BytewaxRuntimeError as error:
+            raise (error.__cause__ or error) from None
 
 
 @contextmanager

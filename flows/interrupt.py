@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C end a replay between two slices, so that its last epoch is kept; a second signal ends it at once."""
+"""SIGTERM and Ctrl-C end a replay between two slices, so that its last epoch is kept; a second one ends it at once."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def stop_on_signals() -> Iterator[Stop]:
 
     def note(number: int, _frame: FrameType | None) -> None:
         stop.signal = signal.Signals(number)
-        signal.signal(number, before[number] or signal.SIG_DFL)
+        signal.signal(number, before[stop.signal] or signal.SIG_DFL)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     for number in SIGNALS:

@@ -25,9 +25,10 @@ class RunBusyError(RuntimeError):
 class Store:
     """The store of a run whose lock is held."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` belongs to the run alone."""
+    def __init__(self, folder: Path, slice_rows: int) -> None:
+        """`folder` belongs to the run alone; positions in the store count slices of `slice_rows`."""
         self._folder, self._path, self._made = folder, folder / "store", folder / "made"
+        self._slice_rows = str(slice_rows)
 
     @property
     def begun(self) -> bool:
@@ -38,6 +39,8 @@ class Store:
         """What is wrong with its files; None if nothing is, or if there are none."""
         if not self.begun:
             return None
+        if self._made.read_text() != self._slice_rows:
+            return "it counts slices of another length"
         for number in range(PARTITIONS):
             part = self._path / f"part-{number}.sqlite3"
             if not part.exists():
@@ -57,7 +60,7 @@ class Store:
             shutil.rmtree(self._path, ignore_errors=True)  # half made
             self._path.mkdir(mode=0o700)
             init_db_dir(self._path, PARTITIONS)
-            self._made.touch()
+            self._made.write_text(self._slice_rows)
         return RecoveryConfig(self._path)
 
     def discard(self) -> None:
@@ -71,11 +74,11 @@ class Store:
 
 
 @contextmanager
-def held(run_id: str) -> Iterator[Store]:
+def held(run_id: str, slice_rows: int) -> Iterator[Store]:
     """The store of a run, for this process alone; raises RunBusyError."""
     lock = _locked(run_id)
     try:
-        yield Store(recovery_folder(run_id))
+        yield Store(recovery_folder(run_id), slice_rows)
     finally:
         lock.close()
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-from bytewax.dataflow import Dataflow
 from bytewax.outputs import FixedPartitionedSink
+from bytewax.recovery import RecoveryConfig
 
 from connectors.export import ExportWriter
 from connectors.inputs import Inputs
@@ -212,19 +212,19 @@ class _Job:
             if self.export is not None:
                 self.export.write(items)
 
-        run_flow(self._flow(CallSink(take)), self.request.epoch)
+        self._run(CallSink(take))
         return {noun: Count(inserted=count) for noun, count in rows.items()}
 
     def into_database(self, dsn: str) -> Mapping[str, Count]:
         """Replay into Postgres; a run that was interrupted goes on where its last epoch ended."""
-        with recovery.held(self.identity.run_id) as store:
+        with recovery.held(self.identity.run_id, self.request.slice_rows) as store:
             with connect(dsn) as connection:
                 migrate(connection)
                 begin(connection, self._row())
             if self.export is not None:
                 store.discard()  # files cannot resume
             elif fault := store.fault():
-                self._start_anew(store, f"the recovery store is damaged ({fault})")
+                self._start_anew(store, f"the recovery store cannot be used ({fault})")
             try:
                 counts = self._written(dsn, store)
             except (DatabaseBehindError, UnpicklingError, EOFError) as error:
@@ -245,15 +245,16 @@ class _Job:
         sinks = (sink,) if self.export is None else (sink, CallSink(self.export.write))
         recovery_config = store.config() if self.export is None else None
         try:
-            run_flow(self._flow(*sinks), self.request.epoch, recovery_config)
+            self._run(*sinks, recovery_config=recovery_config)
             if self.feed.done == self.feed.manifest.slices:
                 return dict(sink.writer.finish())
             return dict(sink.writer.counts)
         finally:
             sink.close()
 
-    def _flow(self, *sinks: FixedPartitionedSink[Any, Any]) -> Dataflow:
-        return replay.build(self.plan, FeedSource(self.feed, self.progress), *sinks)
+    def _run(self, *sinks: FixedPartitionedSink[Any, Any], recovery_config: RecoveryConfig | None = None) -> None:
+        flow = replay.build(self.plan, FeedSource(self.feed, self.progress), *sinks)
+        run_flow(flow, self.request.epoch, recovery_config)
 
     def _row(self) -> Run:
         request, parts = self.request, self.identity.parts
