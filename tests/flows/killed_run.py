@@ -16,8 +16,9 @@ from connectors.postgres import sink  # noqa: E402
 from connectors.postgres.writer import ReplayWriter  # noqa: E402
 from flows import cli, warmup  # noqa: E402
 
-SLICE_ROWS = 10
+SLICE_ROWS = 5
 SLICES = 20 * 60 // SLICE_ROWS
+LOST_COMMIT = 15
 INPUTS = [
     f"--bars={sample.VENUE}:1m={sample.BARS_1M}",
     f"--history={sample.VENUE}:1h={sample.HISTORY_1H}",
@@ -48,7 +49,7 @@ class LossyWriter(ReplayWriter):
     """Negative control: one commit has the marks of its rows and not the rows."""
 
     def _take(self, commit: Any, table: Any, stream: Any, rows: Any, send: Callable[[memoryview], object]) -> None:
-        lost = self._commit_number == SLICES // 2
+        lost = self._commit_number == LOST_COMMIT
         super()._take(commit, table, stream, rows, (lambda _block: None) if lost else send)
 
 
