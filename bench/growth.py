@@ -19,7 +19,7 @@ DAYS = (1, 10, 100)
 
 def main() -> None:
     """20k, 200k and 2M bars."""
-    with tempfile.TemporaryDirectory(prefix="lotus-bench-") as folder, EmbeddedPostgres(Path(folder) / "pg") as server:
+    with tempfile.TemporaryDirectory(prefix="lotus-bench-") as folder, EmbeddedPostgres(Path(folder)) as server:
         found = []
         for days in DAYS:
             dsn = server.ensure_database(f"days_{days}")

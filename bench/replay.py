@@ -27,7 +27,7 @@ FAST, SLOW = 20, 60
 def main() -> None:
     """One replay after a warm-up, and the baseline."""
     inputs = replay_inputs()
-    with tempfile.TemporaryDirectory(prefix="lotus-bench-") as folder, EmbeddedPostgres(Path(folder) / "pg") as server:
+    with tempfile.TemporaryDirectory(prefix="lotus-bench-") as folder, EmbeddedPostgres(Path(folder)) as server:
         once(server, inputs, "warm")
         done, server_seconds = once(server, inputs, "measured")
         with psycopg.connect(server.dsn("measured"), autocommit=True) as connection:

@@ -75,6 +75,7 @@ class Stage:
         self, run_id: str, *options: str, state: str = "state", writer: type[ReplayWriter] = ReplayWriter
     ) -> Life:
         told = self.folder / f"told-{next(self._numbers)}"
+        told.touch()  # a life may end before it opens it
         arguments = [f"--run-id={run_id}", f"--dsn={self.dsn}", *options]
         process = self._context.Process(target=replay, args=(arguments, self.folder / state, told, writer))
         process.start()
