@@ -52,9 +52,9 @@ $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 
 lock: | $(BIN)/python  ## resolve the dependencies anew into the two lock files
 	@$(BIN)/python -m pip install --quiet uv
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group build pyproject.toml -o requirements.lock
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	@$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --group build --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
 
 clean:  ## remove the environment and everything generated

@@ -4,6 +4,7 @@ from typing import Any
 
 from connectors.postgres import questions, read
 from connectors.postgres.connection import Connection
+from connectors.postgres.writer import Count
 from flows.explain import Story, iso, story_of
 from flows.session import Report
 from lotus.timeframe import Timeframe
@@ -13,6 +14,7 @@ SUMS = ("fills", "buys", "sells", "held", "profit")
 
 def bare_summary(report: Report) -> Story:
     """What the process itself knows."""
+    letters = report.counts.get("dead_letter", Count())
     return {
         "run_id": report.run_id,
         "complete": report.complete,
@@ -20,8 +22,7 @@ def bare_summary(report: Report) -> Story:
         "first_slice": report.first_slice,
         "done_slices": report.done_slices,
         "rows_in": report.tally.rows_in,
-        "accepted": report.tally.accepted,
-        "dead": report.tally.dead,
+        **_split(report.tally.rows_in, letters.inserted + letters.verified),
         "bars": report.bars,
         "seconds": round(report.seconds, 2),
         "cpu_seconds": round(report.cpu_seconds, 2),
@@ -35,9 +36,11 @@ def summary(connection: Connection, report: Report) -> Story:
     """What a run did, from its tables."""
     run_id = report.run_id
     lanes = questions.money(connection, run_id)
+    rows = read.counts(connection, run_id)
     return {
         **bare_summary(report),
-        "rows": read.counts(connection, run_id),
+        **_split(report.tally.rows_in, rows["dead_letter"]),
+        "rows": rows,
         "decisions": read.kind_counts(connection, run_id, "decision"),
         "refusals": questions.gate_counts(connection, run_id),
         "episodes": read.kind_counts(connection, run_id, "episode"),
@@ -45,6 +48,11 @@ def summary(connection: Connection, report: Report) -> Story:
         "money": [{**lane, "last_bar": iso(lane["last_ms"])} for lane in lanes],
         "money_by_timeframe": by_timeframe(lanes),
     }
+
+
+def _split(rows_in: int, dead: int) -> Story:
+    """Rows are refused on reading or by a kernel; both kinds are dead letters."""
+    return {"accepted": rows_in - dead, "dead": dead}
 
 
 def by_timeframe(lanes: list[dict[str, Any]]) -> list[Story]:

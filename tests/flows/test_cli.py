@@ -99,6 +99,15 @@ def test_a_token_whose_series_ends_early_with_something_held_is_stale(
     assert "the series ended early" in text, text
 
 
+def test_rows_that_a_kernel_refuses_count_as_dead(lotus: Lotus, database: str, tmp_path: Path) -> None:
+    ticks = tmp_path / "ticks.parquet"
+    table = trades("PEPE", 400).append_column("trade_id", pa.array(np.arange(400, dtype=np.int64)))
+    pq.write_table(pa.concat_tables([table, table.slice(390, 2)]), ticks)
+    for where in (("--dsn", database), ("--no-database",)):
+        told = lotus("replay", "--ticks", f"venue={ticks}", "--timeframes", "1m", *where, "--json").json()
+        assert (told["rows_in"], told["accepted"], told["dead"]) == (402, 400, 2)
+
+
 def test_explain_tells_a_decision_a_refusal_and_a_number(lotus: Lotus, sample_run: SampleRun) -> None:
     run = ("--dsn", sample_run.dsn, "--run-id", RUN_ID)
     text = lotus("explain", *run)
