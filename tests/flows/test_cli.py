@@ -103,9 +103,13 @@ def test_rows_that_a_kernel_refuses_count_as_dead(lotus: Lotus, database: str, t
     ticks = tmp_path / "ticks.parquet"
     table = trades("PEPE", 400).append_column("trade_id", pa.array(np.arange(400, dtype=np.int64)))
     pq.write_table(pa.concat_tables([table, table.slice(390, 2)]), ticks)
-    for where in (("--dsn", database), ("--no-database",)):
-        told = lotus("replay", "--ticks", f"venue={ticks}", "--timeframes", "1m", *where, "--json").json()
-        assert (told["rows_in"], told["accepted"], told["dead"]) == (402, 400, 2)
+    replay = ("replay", "--ticks", f"venue={ticks}", "--timeframes", "1m", "--json")
+    told = lotus(*replay, "--dsn", database).json()
+    assert told["dead_letters"] == {"precision": 24, "duplicate": 2}, (
+        "the reader refuses the former, the kernel the latter"
+    )
+    for found in (told, lotus(*replay, "--no-database").json()):
+        assert (found["rows_in"], found["accepted"], found["dead"]) == (402, 376, 26)
 
 
 def test_explain_tells_a_decision_a_refusal_and_a_number(lotus: Lotus, sample_run: SampleRun) -> None:
