@@ -22,6 +22,7 @@ class DriversConfig:
     bucketless: tuple[str, ...] = number(("BTC", "ETH", "BNB", "SOL", "HYPE"), "replay.md 5")
     btc_dominance_jump: float = number(2.0, "market-data.md 11", "percentage points")
     usdt_dominance_jump: float = number(0.5, "market-data.md 11", "percentage points")
+    dominance_jump_within_ms: int = number(3_600_000, "replay.md 5", "ms")
 
     def __post_init__(self) -> None:
         """Refuse indices that could not be formed."""
@@ -31,6 +32,8 @@ class DriversConfig:
             raise ValueError("bucket_largest is below bucket_minimum: no bucket index could be formed")
         if self.btc_dominance_jump <= 0 or self.usdt_dominance_jump <= 0:
             raise ValueError("a dominance jump is more than 0 percentage points")
+        if self.dominance_jump_within_ms < 0:
+            raise ValueError("dominance_jump_within_ms must not be negative")
 
 
 @dataclass(frozen=True)

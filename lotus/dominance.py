@@ -19,7 +19,7 @@ from itertools import takewhile
 import numpy as np
 
 from lotus.columns import ABSENT
-from lotus.kernel import NEVER_MS, Chunk, number
+from lotus.kernel import NEVER_MS, Chunk
 from lotus.records import BarKind, Bars, Rejects, Samples
 from lotus.timeframe import Timeframe
 
@@ -30,11 +30,15 @@ WHOLE_PERCENT = 100.0
 
 @dataclass(frozen=True)
 class DominanceConfig:
-    """The timeframe of the bars and what a sample may be; `max_jump` is 2.0 for BTC and 0.5 for USDT."""
+    """The timeframe of the bars and what a sample may be (market-data.md 11, replay.md 5).
+
+    max_jump        largest change that is believed, percentage points
+    jump_within_ms  between samples further apart any change is believed
+    """
 
     timeframe: Timeframe
-    max_jump: float = number(2.0, "market-data.md 11", "percentage points")
-    jump_within_ms: int = number(3_600_000, "replay.md 5", "ms")
+    max_jump: float
+    jump_within_ms: int
 
     def __post_init__(self) -> None:
         """Check that the limits can hold."""

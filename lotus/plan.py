@@ -111,7 +111,7 @@ class Plan:
         drivers = self.config.drivers
         jumps = {"dom:BTC": drivers.btc_dominance_jump, "dom:USDT": drivers.usdt_dominance_jump}
         return {
-            Lane(name, self.venue, timeframe): DominanceConfig(timeframe, jumps[name])
+            Lane(name, self.venue, timeframe): DominanceConfig(timeframe, jumps[name], drivers.dominance_jump_within_ms)
             for name, timeframes in self.manifest.dominance
             for timeframe in timeframes
             if timeframe in self._horizons

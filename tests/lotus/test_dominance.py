@@ -1,5 +1,6 @@
 """Dominance samples become bars: posture.md 6.4, replay.md 5, market-data.md 11."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from lotus.timeframe import MINUTE_MS, Timeframe
 from tests.real import shared
 
 HOUR = 60
-CONFIG = DominanceConfig(Timeframe.H1)
+HOUR_MS = Timeframe.H1.ms
+CONFIG = DominanceConfig(Timeframe.H1, 2.0, HOUR_MS)
 DAILY = shared("dominance_1d.parquet")
 
 
@@ -42,7 +44,7 @@ def test_a_sample_at_the_end_of_a_bar_closes_it() -> None:
 
 
 def test_a_daily_value_stamped_midnight_is_the_close_of_the_day_before() -> None:
-    config = DominanceConfig(Timeframe.D1)
+    config = DominanceConfig(Timeframe.D1, 2.0, HOUR_MS)
     day = Timeframe.D1.ms
     values = Samples(np.array([3, 4, 5]) * day, np.array([50.0, 55.0, 54.0]))
     _, out = step(config, None, Chunk(values, 5 * day))
@@ -94,7 +96,7 @@ def test_after_more_than_an_hour_any_share_is_believed() -> None:
 
 
 def test_the_limit_belongs_to_the_asset() -> None:
-    usdt = DominanceConfig(Timeframe.H1, max_jump=0.5)
+    usdt = DominanceConfig(Timeframe.H1, 0.5, HOUR_MS)
     _, out = step(usdt, None, Chunk(samples((10, 5.0), (20, 5.6), (30, 5.5)), 0))
     assert out.rejects.position.tolist() == [1]
 
@@ -117,7 +119,7 @@ def test_the_end_of_the_samples_is_the_end_of_the_bar_that_holds_the_last() -> N
 @pytest.mark.parametrize("change", [{"max_jump": 0.0}, {"max_jump": float("nan")}, {"jump_within_ms": -1}])
 def test_a_configuration_that_cannot_hold_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
-        DominanceConfig(Timeframe.H1, **change)  # type: ignore[arg-type]
+        replace(CONFIG, **change)  # type: ignore[arg-type]
 
 
 if DAILY:
@@ -127,7 +129,7 @@ if DAILY:
         table = pl.read_parquet(path)
         for column, max_jump in (("btc_dominance_pct", 2.0), ("usdt_dominance_pct", 0.5)):
             rows = Samples(table["ts"].to_numpy(), table[column].to_numpy())
-            config = DominanceConfig(Timeframe.D1, max_jump)
+            config = DominanceConfig(Timeframe.D1, max_jump, HOUR_MS)
             _, out = step(config, None, Chunk(rows, int(rows.ts[-1])))
             assert (len(out.bars), len(out.rejects)) == (640, 0)
             assert out.bars.rows.close.tolist() == rows.level.tolist()

@@ -27,4 +27,4 @@ def atoms(rng: np.random.Generator) -> Sequence[Chunk[Samples]]:
     return [*chunks, Chunk(Samples.empty(), int(ts[-1]) + Timeframe.D1.ms)]
 
 
-CASE = Case(name="dominance", step=step, config=DominanceConfig(Timeframe.H1), atoms=atoms)
+CASE = Case(name="dominance", step=step, config=DominanceConfig(Timeframe.H1, 2.0, Timeframe.H1.ms), atoms=atoms)
