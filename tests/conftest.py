@@ -4,4 +4,4 @@ from connectors.kernel_cache import use_kernel_cache
 
 use_kernel_cache()
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.servers", "tests.brokers"]

@@ -1,0 +1,1 @@
+"""Kafka: a real broker as a child process, connection settings, topics."""
