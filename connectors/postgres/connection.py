@@ -16,10 +16,11 @@ class UnreachableError(RuntimeError):
     """No server answers."""
 
 
-def connect(dsn: str, *, synchronous_commit: str = "on") -> Connection:
+def connect(dsn: str, *, synchronous_commit: str = "on", **settings: str) -> Connection:
     """An autocommit connection with UTC times and shortest exact floats; transactions are opened explicitly.
 
-    raises  UnreachableError if nobody answers or the login is refused
+    settings  more of the session
+    raises    UnreachableError if nobody answers or the login is refused
     """
     options = {
         "timezone": "UTC",
@@ -27,6 +28,7 @@ def connect(dsn: str, *, synchronous_commit: str = "on") -> Connection:
         "extra_float_digits": "1",
         "lock_timeout": LOCK_TIMEOUT,
         "synchronous_commit": synchronous_commit,
+        **settings,
     }
     try:
         connection = psycopg.connect(
@@ -34,6 +36,8 @@ def connect(dsn: str, *, synchronous_commit: str = "on") -> Connection:
         )
     except psycopg.OperationalError as error:
         raise UnreachableError(f"Postgres does not answer: {' '.join(str(error).split())}; {CURE}") from error
-    settings = sql.SQL(", ").join([sql.SQL("set_config(%s, %s, false)")] * len(options))
-    connection.execute(sql.SQL("select {}").format(settings), [word for option in options.items() for word in option])
+    assignments = sql.SQL(", ").join([sql.SQL("set_config(%s, %s, false)")] * len(options))
+    connection.execute(
+        sql.SQL("select {}").format(assignments), [word for option in options.items() for word in option]
+    )
     return connection

@@ -11,11 +11,12 @@ The constant fields of a batch are encoded once. Fixed-width columns cross into 
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from psycopg.adapt import PyFormat, Transformer
 
+from connectors.cells import RowRefusedError, joined, joined_texts, name_table
 from connectors.postgres import row_bytes
 from connectors.postgres.row_bytes import U8, U64, Ints, Words
 from lotus.columns import ABSENT, Column, Columns, Kind
@@ -48,15 +49,30 @@ _REFUSALS = {
 }
 
 
-class RowRefusedError(ValueError):
-    """A row that a table must not hold: the builder of the row has a bug."""
+def constant_fields(width: int, values: Sequence[str | bytes]) -> U8:
+    """The start of every row of a batch: the number of fields, then those that are the same in all rows.
 
-
-def constant_fields(width: int, values: Sequence[str]) -> U8:
-    """The start of every row of a batch: the number of fields, then those that are the same in all rows."""
-    fields = [value.encode() for value in values]
+    width   number of the fields that follow
+    values  texts, or the bytes of any other type
+    """
+    fields = [value.encode() if isinstance(value, str) else value for value in values]
     start = struct.pack(">h", len(values) + width)
     return np.frombuffer(start + b"".join(struct.pack(">i", len(field)) + field for field in fields), dtype=np.uint8)
+
+
+class Lanes(NamedTuple):
+    """What is known of the lanes whose rows are encoded together.
+
+    prefixes  of `constant_fields`
+    digests   uint64[lanes], chain hash before the first row
+    lasts     int64[lanes], order column of the row before the first one
+    skips     int64[lanes], rows that are hashed and not sent
+    """
+
+    prefixes: Sequence[U8]
+    digests: U64
+    lasts: Ints
+    skips: Ints
 
 
 class RowEncoder:
@@ -70,23 +86,13 @@ class RowEncoder:
         self._kinds = np.array([_CELLS[column.kind] for _, column in self.columns], dtype=np.int64)
         self._absence = np.array([_absence(column) for _, column in self.columns], dtype=np.int64)
         self._transformer = Transformer()
-        ends: list[int] = []
-        first: list[int] = []
-        names = bytearray()
-        widest = 0
-        for _, column in self.columns:
-            first.append(len(ends))
-            ends.append(len(names))
-            for name in _code_names(column):
-                names += name
-                widest = max(widest, len(name))
-                ends.append(len(names))
-        self._name_first = np.array(first, dtype=np.int64)
-        self._code_counts = np.array([len(column.enum or ()) for _, column in self.columns], dtype=np.int64)
-        self._name_ends = np.array(ends, dtype=np.int64)
-        self._names = np.frombuffer(bytes(names), dtype=np.uint8)
+        table = name_table(column for _, column in self.columns)
+        self._name_first = table.first
+        self._code_counts = table.counts
+        self._name_ends = table.ends
+        self._names = table.names
         self._out: U8 = np.empty(0, dtype=np.uint8)  # reused: fresh memory costs as much as filling it
-        self._cell_bytes = _LENGTH_BYTES + max(_WORD_BYTES, widest)
+        self._cell_bytes = _LENGTH_BYTES + max(_WORD_BYTES, table.widest)
 
     def encode(
         self, prefix: U8, rows: Columns, digest: int, send: Send, *, last: int = ABSENT, skip: int = 0
@@ -101,38 +107,72 @@ class RowEncoder:
         raises   RowRefusedError naming noun, column and value: NaN where nothing may be absent, infinity, NUL in a
                  text, an unknown code, rows out of order
         """
-        chain: U64 = np.empty(len(rows), dtype=np.uint64)
-        chained = np.uint64(digest)
-        for begin in range(0, len(rows), BLOCK_ROWS):
-            end = min(begin + BLOCK_ROWS, len(rows))
-            words, blob_first, blob = self._words(rows, begin, end)
-            last, refusal, row, column = row_bytes.hash_rows(
-                words,
-                self._kinds,
-                self._absence,
-                self._code_counts,
-                blob_first,
-                blob,
-                self._order,
-                last,
-                chained,
-                chain[begin:end],
-            )
-            if refusal != row_bytes.FINE:
-                raise self._refused(rows, begin + row, column, refusal)
-            chained = chain[end - 1]
-            if skip < end:
-                self._write(prefix, words, blob_first, blob, (max(0, skip - begin), end - begin), send)
-        return chain, last
+        lane = Lanes([prefix], np.array([digest], dtype=np.uint64), np.array([last]), np.array([skip]))
+        return self.encode_lanes(rows, np.array([len(rows)]), lane, send), int(lane.lasts[0])
 
-    def _write(self, prefix: U8, words: Words, cursors: Ints, blob: U8, span: tuple[int, int], send: Send) -> None:
-        """Send the bytes of some of the block's rows, in pieces that the server can work on meanwhile."""
-        begin, end = span
-        space = PIECE_ROWS * (prefix.size + self._cell_bytes * len(self.columns)) + blob.size
+    def encode_lanes(self, rows: Columns, ends: Ints, lanes: Lanes, send: Send) -> U64:
+        """The same for rows of several lanes back to back, together at most BLOCK_ROWS.
+
+        ends     int64[lanes], behind the last row of each
+        lanes    its digests and lasts become those after the rows
+        returns  uint64[rows], the chain hash after each row
+        """
+        assert len(ends) == 1 or len(rows) <= BLOCK_ROWS, "many lanes are cut into blocks before"
+        chain: U64 = np.empty(len(rows), dtype=np.uint64)
+        if len(rows) <= BLOCK_ROWS:
+            self._encode_block(rows, 0, ends, lanes, chain, send)
+            return chain
+        left = lanes.skips[0]
+        for begin in range(0, len(rows), BLOCK_ROWS):
+            block = rows.take(slice(begin, begin + BLOCK_ROWS))
+            count = len(block)
+            now = lanes._replace(skips=np.clip(left, 0, count).reshape(1))
+            self._encode_block(block, begin, np.array([count]), now, chain[begin : begin + count], send)
+            left -= count
+        return chain
+
+    def _encode_block(self, rows: Columns, first_row: int, ends: Ints, lanes: Lanes, chain: U64, send: Send) -> None:
+        """Hash at most BLOCK_ROWS rows, send the fresh ones; errors call the first row of a lane `first_row`."""
+        words, blob_first, blob = self._words(rows)
+        refusal, row, column = row_bytes.hash_rows(
+            words,
+            self._kinds,
+            self._absence,
+            self._code_counts,
+            blob_first,
+            blob,
+            self._order,
+            ends,
+            lanes.lasts,
+            lanes.digests,
+            chain,
+        )
+        if refusal != row_bytes.FINE:
+            lane = int(np.searchsorted(ends, row, side="right"))
+            raise self._refused(rows, row, first_row + row - (int(ends[lane - 1]) if lane else 0), column, refusal)
+        fresh = lanes.skips.copy()  # per lane, the first row to send
+        fresh[1:] += ends[:-1]
+        if (fresh < ends).any():
+            self._write(lanes.prefixes, words, blob_first, blob, (ends, fresh), send)
+
+    def _write(
+        self,
+        prefixes: Sequence[U8],
+        words: Words,
+        cursors: Ints,
+        blob: U8,
+        lanes: tuple[Ints, Ints],
+        send: Send,
+    ) -> None:
+        """Send the bytes of the rows that are fresh, in pieces that the server can work on meanwhile."""
+        lane_ends, fresh = lanes
+        sizes = np.array([prefix.size for prefix in prefixes])
+        space = PIECE_ROWS * (int(sizes.max()) + self._cell_bytes * len(self.columns)) + blob.size
         if self._out.size < space:
             self._out = np.empty(space, dtype=np.uint8)
-        row_bytes.skip_texts(words, self._kinds, begin, cursors)
-        for first in range(begin, end, PIECE_ROWS):
+        joined_prefixes = np.concatenate(prefixes) if len(prefixes) > 1 else prefixes[0]
+        prefix_ends, rows = sizes.cumsum(), int(lane_ends[-1])
+        for first in range(0, rows, PIECE_ROWS):
             used = row_bytes.write_rows(
                 words,
                 self._kinds,
@@ -142,28 +182,32 @@ class RowEncoder:
                 self._names,
                 cursors,
                 blob,
-                prefix,
+                joined_prefixes,
+                prefix_ends,
+                lane_ends,
+                fresh,
                 first,
-                min(first + PIECE_ROWS, end),
+                min(first + PIECE_ROWS, rows),
                 self._out,
             )
-            send(self._out[:used].data)
+            if used:
+                send(self._out[:used].data)
 
-    def _refused(self, rows: Columns, row: int, column: int, refusal: int) -> RowRefusedError:
-        name = self.columns[column][0]
-        cell = getattr(rows, name)[row]
-        return RowRefusedError(f"{self.noun}.{name} = {cell!r} {_REFUSALS[refusal]} ({_when(rows, row)})")
+    def _refused(self, rows: Columns, row: int, number: int, column: int, refusal: int) -> RowRefusedError:
+        name, first = self.columns[column][0], self.columns[0][0]
+        cell, when = getattr(rows, name)[row], getattr(rows, first)[row]
+        return RowRefusedError(f"{self.noun}.{name} = {cell!r} {_REFUSALS[refusal]} (row {number}, {first} {when})")
 
-    def _words(self, rows: Columns, begin: int, end: int) -> tuple[Words, Ints, U8]:
+    def _words(self, rows: Columns) -> tuple[Words, Ints, U8]:
         """Cells of a block as 64-bit words, where each text column begins in the blob, and the blob."""
-        count = end - begin
+        count = len(rows)
         cells = np.empty((len(self.columns), _odd_lines(count)), dtype=np.int64)
         floats = cells.view(np.float64)
         blob_first = np.zeros(len(self.columns), dtype=np.int64)
         blobs: list[bytes] = []
         filled = 0
         for at, (name, column) in enumerate(self.columns):
-            values = getattr(rows, name)[begin:end]
+            values = getattr(rows, name)
             if column.kind is Kind.FLOAT:
                 floats[at, :count] = values
             elif _CELLS[column.kind] != row_bytes.BYTES:
@@ -178,21 +222,11 @@ class RowEncoder:
     def _texts(self, name: str, kind: Kind, values: list[Any], lengths: Ints) -> bytes:
         """The bytes of one object column back to back; their lengths go into `lengths`, -1 for absent."""
         if kind is Kind.MONEY:
-            return _joined([None if value is None else self._numeric(name, value) for value in values], lengths)
-        if None not in values:
-            text = "".join(values)
-            self._refuse_nul(name, text)
-            if text.isascii():
-                lengths[:] = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
-                return text.encode()
-        encoded = [None if value is None else value.encode() for value in values]
-        joined = _joined(encoded, lengths)
-        self._refuse_nul(name, joined)
-        return joined
-
-    def _refuse_nul(self, name: str, text: str | bytes) -> None:
-        if ("\0" if isinstance(text, str) else b"\0") in text:  # type: ignore[operator]
+            return joined([None if value is None else self._numeric(name, value) for value in values], lengths)
+        texts = joined_texts(values, lengths)
+        if b"\0" in texts:
             raise RowRefusedError(f"{self.noun}.{name} holds a NUL character, which Postgres cannot store")
+        return texts
 
     def _numeric(self, name: str, value: Decimal) -> bytes:
         """Postgres's base-10000 numeric, scale kept."""
@@ -213,22 +247,3 @@ def _absence(column: Column) -> int:
     if column.nullable:
         return row_bytes.MAY_BE_ABSENT
     return row_bytes.IS_A_VALUE if column.kind in (Kind.INT, Kind.TIME) else row_bytes.IS_NEVER_ABSENT
-
-
-def _code_names(column: Column) -> list[bytes]:
-    """What each code of an ENUM is written as."""
-    if column.enum is None:
-        return []
-    members = sorted(column.enum)
-    assert [int(member) for member in members] == list(range(len(members))), f"{column.enum} has holes"
-    return [member.name.lower().encode() for member in members]
-
-
-def _joined(values: list[bytes | None], lengths: Ints) -> bytes:
-    lengths[:] = [ABSENT if value is None else len(value) for value in values]
-    return b"".join(value for value in values if value is not None)
-
-
-def _when(rows: Columns, row: int) -> str:
-    name = next(iter(rows.layout()))
-    return f"row {row}, {name} {getattr(rows, name)[row]}"

@@ -1,7 +1,7 @@
-"""The tables of the nouns as SQL, read from the records: `python -m connectors.postgres.ddl`.
+"""The tables of the nouns as SQL, read from the records: `python -m connectors.postgres.ddl 0004_bar_candle`.
 
-Prints what schemas/postgres/0002_noun.sql holds before the first release; after it, a changed record means a new
-numbered migration, and the test that compares tables with records says which columns differ.
+Prints what a migration under schemas/postgres holds, by default 0002_noun.sql, before the first release; after it, a
+changed record means a new numbered migration, and the test that compares tables with records says which columns differ.
 """
 
 import sys
@@ -19,6 +19,10 @@ TYPES = {
     Kind.JSON: "json",
     Kind.MONEY: "numeric",
 }
+MIGRATIONS: dict[str, tuple[str, ...]] = {
+    "0002_noun": tuple(noun for noun in NOUNS if noun != "bar_candle"),
+    "0004_bar_candle": ("bar_candle",),
+}
 _WIDTH = 108
 _HEAD = """\
 -- One table per noun: run, lane, then the columns of the record in lotus/records.py (replay.md 8).
@@ -26,9 +30,9 @@ _HEAD = """\
 """
 
 
-def ddl() -> str:
-    """All tables, in river order."""
-    return "\n".join((_HEAD, *(table(noun) for noun in NOUNS.values())))
+def ddl(migration: str = "0002_noun") -> str:
+    """The tables of a migration, in river order."""
+    return "\n".join((_HEAD, *(table(NOUNS[noun]) for noun in MIGRATIONS[migration])))
 
 
 def table(noun: Noun) -> str:
@@ -65,4 +69,4 @@ def _finite(floats: list[tuple[str, Column]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(ddl())
+    sys.stdout.write(ddl(*sys.argv[1:]))

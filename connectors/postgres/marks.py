@@ -5,14 +5,16 @@
     state after commit k    = its newest entry with commit_number <= k
 
 So a snapshot is one commit number. A writer that resumes at an older commit goes on from that state, hashes the rows
-that the table already has, compares the hash wherever the journal has an entry, and writes what lies beyond.
+that the table already has, compares the hash wherever the journal has an entry, and writes what lies beyond. Several
+writers of one run share the journal: each numbers its commits for itself and enters its own streams.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import psycopg
 
 from connectors.postgres.connection import Connection
 from connectors.postgres.copy_rows import RowEncoder, Send, constant_fields
@@ -42,6 +44,9 @@ class Mark(NamedTuple):
 
 START = Mark(0, int(CHAIN_START), ABSENT)
 
+# the commit after which a writer resumes a stream, given who entered it last; None: it is another writer's
+Resumes = Callable[[Stream, str], int | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Journal:
@@ -61,7 +66,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class MarkRows(Columns):
-    """Entries of one commit, as the table has them beside run_id."""
+    """Entries of one commit, as the table has them beside run and writer."""
 
     commit_number: I64 = column(Kind.INT, "the commit")
     noun: Objects = column(Kind.TEXT, "table")
@@ -76,7 +81,7 @@ class MarkRows(Columns):
 _ENCODER = RowEncoder("mark", MarkRows.layout())
 
 
-def encode_marks(run_id: str, commit_number: int, marks: Mapping[Stream, Mark], send: Send) -> None:
+def encode_marks(run_id: str, writer: str, commit_number: int, marks: Mapping[Stream, Mark], send: Send) -> None:
     """One commit's entries as rows of a binary COPY."""
     noun, token, venue, timeframe = (np.array(names, dtype=np.object_) for names in zip(*marks, strict=True))
     rows = MarkRows(
@@ -89,21 +94,55 @@ def encode_marks(run_id: str, commit_number: int, marks: Mapping[Stream, Mark], 
         np.array([mark.digest for mark in marks.values()], dtype=np.uint64).view(np.int64),
         np.array([mark.last for mark in marks.values()], dtype=np.int64),
     )
-    prefix = constant_fields(len(MarkRows.layout()), [run_id])
+    prefix = constant_fields(len(MarkRows.layout()), [run_id, writer])
     _ENCODER.encode(prefix, rows, int(CHAIN_START), send)
 
 
-def read_journal(connection: Connection, run_id: str, at_commit: int) -> Journal:
-    """The journal as a writer needs it that resumes after `at_commit` (NO_COMMIT: from the beginning)."""
-    found = connection.execute("select max(commit_number) from mark where run_id = %s", [run_id]).fetchone()
-    last_commit = NO_COMMIT if found is None or found[0] is None else int(str(found[0]))
-    state = _newest(connection, run_id, at_commit)
-    newest = state if at_commit == last_commit else _newest(connection, run_id, last_commit)
+def read_journal(connection: Connection, run_id: str, at_commit: int | Resumes) -> Journal:
+    """The journal as a writer needs it that resumes after `at_commit` (NO_COMMIT: from the beginning).
+
+    Entries come in the order of their commits, so that the newest one of a stream is the last one seen.
+    """
+    found = connection.execute(
+        """
+        select noun, token, venue, timeframe, writer, commit_number, row_count, digest, last from mark
+        where run_id = %s order by commit_number
+        """,
+        [run_id],
+    )
+    last_commit = NO_COMMIT
+    state: dict[Stream, Mark] = {}
+    newest: dict[Stream, Mark] = {}
+    for row in found:
+        stream, writer, commit_number, mark = _entry(row)
+        resumes = at_commit if isinstance(at_commit, int) else at_commit(stream, writer)
+        if resumes is not None:
+            last_commit, newest[stream] = commit_number, mark
+            if commit_number <= resumes:
+                state[stream] = mark
     return Journal(
         last_commit=last_commit,
         state=state,
-        ahead=_ahead(connection, run_id, state),
+        ahead=_ahead(found, state, newest),
         moved=frozenset(stream for stream, mark in newest.items() if mark != state.get(stream, START)),
+    )
+
+
+def prune_superseded(connection: Connection, run_id: str, writer: str, after: int, upto: int) -> None:
+    """Delete what nobody can resume from: entries that a later one, itself not after `upto`, has overtaken.
+
+    after, upto  commits of this writer: entries that those beyond `after` overtook are looked for
+    """
+    connection.execute(
+        """
+        delete from mark old using mark later
+        where later.run_id = %(run)s and later.writer = %(writer)s
+          and later.commit_number > %(after)s and later.commit_number <= %(upto)s
+          and (old.run_id, old.noun, old.token, old.venue, old.timeframe)
+            = (later.run_id, later.noun, later.token, later.venue, later.timeframe)
+          and old.commit_number < later.commit_number and old.row_count <= later.row_count
+        """,
+        {"run": run_id, "writer": writer, "after": after, "upto": upto},
     )
 
 
@@ -130,41 +169,25 @@ def digest_sum(marks: Iterable[Mark]) -> int:
     return sum(mark.digest - START.digest for mark in marks) & WORD
 
 
-def _newest(connection: Connection, run_id: str, at_commit: int) -> dict[Stream, Mark]:
-    """The newest entry of each stream up to a commit."""
-    rows = connection.execute(
-        """
-        select distinct on (noun, token, venue, timeframe)
-            noun, token, venue, timeframe, row_count, digest, last
-        from mark where run_id = %s and commit_number <= %s
-        order by noun, token, venue, timeframe, commit_number desc
-        """,
-        [run_id, at_commit],
-    )
-    return dict(_entry(row) for row in rows)
+def _ahead(
+    found: psycopg.Cursor[tuple[object, ...]], state: Mapping[Stream, Mark], own: Collection[Stream]
+) -> dict[Stream, tuple[Mark, ...]]:
+    """Entries of our streams beyond their state, by number of rows."""
+    ahead: dict[Stream, set[Mark]] = {}
+    if found.rownumber:
+        found.scroll(0, mode="absolute")
+    for row in found:
+        stream, _, _, mark = _entry(row)
+        if stream in own and mark.row_count > state.get(stream, START).row_count:
+            ahead.setdefault(stream, set()).add(mark)
+    return {stream: tuple(sorted(marks)) for stream, marks in ahead.items()}
 
 
-def _ahead(connection: Connection, run_id: str, state: Mapping[Stream, Mark]) -> dict[Stream, tuple[Mark, ...]]:
-    """Entries beyond the state, per stream."""
-    ahead: dict[Stream, list[Mark]] = {}
-    rows = connection.execute(
-        """
-        select distinct noun, token, venue, timeframe, row_count, digest, last from mark
-        where run_id = %s and row_count > 0 order by row_count
-        """,
-        [run_id],
-    )
-    for row in rows:
-        stream, mark = _entry(row)
-        if mark.row_count > state.get(stream, START).row_count:
-            ahead.setdefault(stream, []).append(mark)
-    return {stream: tuple(marks) for stream, marks in ahead.items()}
-
-
-def _entry(row: tuple[object, ...]) -> tuple[Stream, Mark]:
-    noun, token, venue, timeframe, row_count, digest, last = row
+def _entry(row: tuple[object, ...]) -> tuple[Stream, str, int, Mark]:
+    noun, token, venue, timeframe, writer, commit_number, row_count, digest, last = row
+    assert isinstance(commit_number, int)
     assert isinstance(row_count, int)
     assert isinstance(digest, int)
     assert isinstance(last, int)
     stream = Stream(str(noun), str(token), str(venue), str(timeframe))
-    return stream, Mark(row_count, digest & WORD, last)
+    return stream, str(writer), commit_number, Mark(row_count, digest & WORD, last)

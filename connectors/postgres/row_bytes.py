@@ -159,17 +159,21 @@ def hash_rows(
     blob_first: Ints,
     blob: U8,
     order: int,
-    last: int,
-    digest: np.uint64,
+    lane_ends: Ints,
+    lasts: Ints,
+    digests: U64,
     chain: U64,
-) -> tuple[int, int, int, int]:
-    """Check all cells and chain the rows' hashes.
+) -> tuple[int, int, int]:
+    """Check all cells and chain the rows' hashes, each lane's by itself.
 
     words        uint64[columns, at least rows]: the cells' bits, codes, or lengths; NaN is made the absent word
     code_counts  per column, how many codes its enum has
-    order        column whose cells must not decrease, -1: none; `last` is its value before the first row
-    digest       chain hash before the first row; chain[row] is set to that after it
-    returns      new `last`, refusal, its row, its column
+    order        column whose cells must not decrease within a lane, -1: none
+    lane_ends    behind the last row of each lane
+    lasts        per lane, the order cell before its first row; becomes that of its last one
+    digests      per lane, the chain hash before its first row; becomes that after its last one
+    chain        becomes the chain hash after each row
+    returns      refusal, its row, its column
     """
     chain[:] = _EMPTY
     salt = _EMPTY
@@ -178,32 +182,37 @@ def hash_rows(
         cells = words[column]
         refusal, row = hash_column(cells, kinds[column], absence[column], salt, chain)
         if refusal != FINE:
-            return last, refusal, row, column
+            return refusal, row, column
         if kinds[column] == BYTES:
             hash_texts(cells, blob, blob_first[column], salt, chain)
         if kinds[column] == ENUM:
             for row in range(chain.size):
                 if cells[row] >= np.uint64(code_counts[column]) and cells[row] != _ABSENT:
-                    return last, UNKNOWN_CODE, row, column
-    for row in range(chain.size):
-        digest = mixed(digest, chain[row])
-        chain[row] = digest
-        if order >= 0:
-            moment = int(np.int64(words[order, row]))
-            if moment < last:
-                return last, OUT_OF_ORDER, row, order
-            last = moment
-    return last, FINE, -1, -1
+                    return UNKNOWN_CODE, row, column
+    row = 0
+    for lane in range(lane_ends.size):
+        digest = digests[lane]
+        last = lasts[lane]
+        while row < lane_ends[lane]:
+            digest = mixed(digest, chain[row])
+            chain[row] = digest
+            if order >= 0:
+                moment = int(np.int64(words[order, row]))
+                if moment < last:
+                    return OUT_OF_ORDER, row, order
+                last = moment
+            row += 1
+        digests[lane] = digest
+        lasts[lane] = last
+    return FINE, -1, -1
 
 
 @lean
-def skip_texts(words: Words, kinds: Ints, rows: int, cursors: Ints) -> None:
-    """Move each text column's place in the blob beyond the first rows."""
+def skip_texts(words: Words, kinds: Ints, row: int, cursors: Ints) -> None:
+    """Move each text column's place in the blob beyond one row."""
     for column in range(words.shape[0]):
-        if kinds[column] == BYTES:
-            for row in range(rows):
-                if words[column, row] != _ABSENT:
-                    cursors[column] += int(np.int64(words[column, row]))
+        if kinds[column] == BYTES and words[column, row] != _ABSENT:
+            cursors[column] += int(np.int64(words[column, row]))
 
 
 @lean
@@ -216,20 +225,31 @@ def write_rows(
     names: U8,
     cursors: Ints,
     blob: U8,
-    prefix: U8,
+    prefixes: U8,
+    prefix_ends: Ints,
+    lane_ends: Ints,
+    fresh: Ints,
     begin: int,
     end: int,
     out: U8,
 ) -> int:
     """Write the rows from `begin` to `end`, after `hash_rows`; returns the number of bytes.
 
-    name_first  per column, where its codes begin in `name_ends`; name_ends[k] is the end of the name before code k
-    cursors     per text column, where the row `begin` has its bytes in the blob; moved to the row `end`
+    name_first   per column, where its codes begin in `name_ends`; name_ends[k] is the end of the name before code k
+    cursors      per text column, where the row `begin` has its bytes in the blob; moved to the row `end`
+    prefix_ends  where each lane's prefix ends in `prefixes`
+    fresh        per lane, the first row to write; those before it are left out
     """
-    at = 0
+    at = lane = 0
     for row in range(begin, end):
-        put_bytes(out, at, prefix, 0, prefix.size)
-        at += prefix.size
+        while row >= lane_ends[lane]:
+            lane += 1
+        if row < fresh[lane]:
+            skip_texts(words, kinds, row, cursors)
+            continue
+        first = prefix_ends[lane - 1] if lane else 0
+        put_bytes(out, at, prefixes, first, prefix_ends[lane] - first)
+        at += prefix_ends[lane] - first
         for column in range(words.shape[0]):
             word = words[column, row]
             kind = kinds[column]

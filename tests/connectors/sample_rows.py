@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from connectors.messages import MESSAGES
 from connectors.nouns import NOUNS
 from lotus.columns import ABSENT, Column, Columns, Kind
 from lotus.lane import Lane
@@ -29,7 +30,7 @@ FLOATS = (0.0, -0.0, 1.0, -1.5, 5e-324, 1.7976931348623157e300, 0.1, 123456.789)
 
 def sample(noun: str, count: int, seed: int = 0, first_row: int = 0) -> Columns:
     """`count` rows, every second cell of a nullable column absent; identities never repeat."""
-    rows = NOUNS[noun].rows
+    rows = NOUNS[noun].rows if noun in NOUNS else MESSAGES[noun].rows
     random = np.random.default_rng([seed, first_row])
     numbers = np.arange(first_row, first_row + count)
     cells = [_cells(name, column, numbers, random) for name, column in rows.layout().items()]

@@ -10,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
+from connectors.cells import RowRefusedError
 from connectors.nouns import LANE_COLUMNS, NOUNS, RUN_COLUMN
 from connectors.postgres.connection import Connection
 from connectors.postgres.copy_rows import (
     HEADER,
     TRAILER,
     RowEncoder,
-    RowRefusedError,
     constant_fields,
 )
 from connectors.postgres.ddl import TYPES
 from connectors.postgres.row_bytes import CHAIN_START, U64
-from connectors.postgres.writer import copy_statement
+from connectors.postgres.streams import copy_statement
 from lotus.columns import ABSENT, Column, Columns, Kind
 from lotus.records import BarKind
 from tests.connectors.sample_rows import sample

@@ -1,5 +1,6 @@
 """Migrations: applied once, never edited, and equal to what the records declare."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from psycopg import sql
 import schemas
 from connectors.nouns import LANE_COLUMNS, NOUNS, RUN_COLUMN
 from connectors.postgres.connection import Connection, connect
-from connectors.postgres.ddl import TYPES, ddl
+from connectors.postgres.ddl import MIGRATIONS, TYPES, ddl
 from connectors.postgres.migrate import MigrationRefusedError, migrate
 from schemas.loader import Migration, migrations
 
@@ -53,9 +54,14 @@ def test_a_row_is_identified_within_its_run_as_the_catalogue_says(connection: Co
     assert row == ([RUN_COLUMN, *NOUNS[noun].identity],)
 
 
-def test_the_committed_tables_are_those_of_the_records() -> None:
-    committed = Path(schemas.__file__).with_name("postgres") / "0002_noun.sql"
-    assert committed.read_text() == ddl(), "python -m connectors.postgres.ddl > schemas/postgres/0002_noun.sql"
+@pytest.mark.parametrize("name", MIGRATIONS)
+def test_the_committed_tables_are_those_of_the_records(name: str) -> None:
+    committed = Path(schemas.__file__).with_name("postgres") / f"{name}.sql"
+    assert committed.read_text() == ddl(name), f"python -m connectors.postgres.ddl {name} > schemas/postgres/{name}.sql"
+
+
+def test_every_noun_has_its_table_in_one_migration() -> None:
+    assert sorted(noun for nouns in MIGRATIONS.values() for noun in nouns) == sorted(NOUNS)
 
 
 def test_migrating_twice_is_migrating_once(empty_database: str) -> None:
@@ -72,18 +78,20 @@ def test_an_edited_migration_is_refused(connection: Connection) -> None:
 
 
 def test_a_database_of_a_newer_version_is_refused(connection: Connection) -> None:
-    with pytest.raises(MigrationRefusedError, match=r"migrations \[2\], which this version does not know"):
+    newer = [step.number for step in migrations()[1:]]
+    with pytest.raises(MigrationRefusedError, match=re.escape(f"migrations {newer}, which this version does not know")):
         migrate(connection, migrations()[:1])
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(empty_database: str) -> None:
-    broken = Migration(3, "broken", "create table half (a int); select 1 / 0;")
+    last = len(migrations())
+    broken = Migration(last + 1, "broken", "create table half (a int); select 1 / 0;")
     with connect(empty_database) as connection:
         with pytest.raises(psycopg.errors.DivisionByZero):
             migrate(connection, [*migrations(), broken])
         assert connection.execute("select to_regclass('half'), max(number) from schema_migration").fetchone() == (
             None,
-            2,
+            last,
         )
         assert migrate(connection) == []
 

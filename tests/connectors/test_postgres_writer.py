@@ -14,19 +14,13 @@ from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 from bytewax.testing import TestingSource, run_main
 
+from connectors.cells import RowRefusedError
 from connectors.postgres import read, run
 from connectors.postgres.connection import Connection
-from connectors.postgres.copy_rows import RowRefusedError
 from connectors.postgres.marks import NO_COMMIT, read_journal
 from connectors.postgres.sink import ReplaySink
-from connectors.postgres.writer import (
-    Count,
-    DatabaseBehindError,
-    Item,
-    NondeterministicReplayError,
-    ReplayWriter,
-    Snapshot,
-)
+from connectors.postgres.streams import Count, DatabaseBehindError, NondeterministicReplayError
+from connectors.postgres.writer import Item, ReplayWriter, Snapshot
 from lotus.records import Bars, Decisions
 from tests.connectors.sample_rows import LANES, sample, stream_items
 
@@ -59,7 +53,7 @@ def crash(writer: ReplayWriter) -> None:
 
 
 def changed(item: Item, row: int) -> Item:
-    noun, lane, rows = item
+    noun, lane, rows, *_ = item
     assert isinstance(rows, Bars)
     close = rows.close.copy()
     close[row] = 42.0
@@ -125,7 +119,7 @@ def test_a_crash_anywhere_and_a_resume_give_the_same_tables(
     counts = resumed.finish()
     resumed.close()
     assert read.table_hashes(connection, "run") == read.table_hashes(connection, "whole")
-    left = sum(len(rows) for _, _, rows in ITEMS[stored[0] :])
+    left = sum(len(rows) for _, _, rows, *_ in ITEMS[stored[0] :])
     assert sum(count.inserted + count.verified for count in counts.values()) == left
 
 
