@@ -7,13 +7,15 @@
 - A left row is released when the right's watermark has reached the time at which the row is known.
 - Rows in force (the latest of each lane) and rows still ahead are kept, superseded ones are dropped.
 - Without lanes there is nothing to wait for.
+- What comes out is complete as far as the left is, or up to just before the first row that waits: the right brings no
+  rows of its own.
 
 `merge` turns several streams of one row type into one, ordered by (known time, rank of the stream) and released up to
 the smallest watermark. Rows of equal time cannot straddle a watermark: it promises that none of that time will follow.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -57,7 +59,7 @@ class Stream(Generic[R]):
         return times + self.lag_ms if self.lag_ms else times
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Inbox(Generic[R]):
     """Rows of one stream that are still needed (None: no rows), and how far it has come."""
 
@@ -125,7 +127,7 @@ class AsOf(Generic[L, R]):
             raise ValueError("an as-of join needs two names and 0 or more lanes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Meeting(Generic[L, R]):
     """State: held left rows, right rows in force or ahead."""
 
@@ -133,7 +135,7 @@ class Meeting(Generic[L, R]):
     right: Inbox[R]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Met(Generic[L, R]):
     """Released left rows and what was in force at each.
 
@@ -162,19 +164,56 @@ def step(
     assert {name for name, _ in arrivals} <= {config.left.name, config.right.name}, "an arrival of no side"
     held, left = received_parts(config.left, state.left if state else None, _addressed(config.left, arrivals))
     parts, right = received_parts(config.right, state.right if state else None, _addressed(config.right, arrivals))
+    if state is not None and len(held) == 1 and not len(held[0]):
+        return _without_left(config, state, left, parts, right)
     rows = config.left.rows.concat(held)
     passed_ms = right.watermark_ms if config.lanes else NEVER_MS
     known = config.left.known(rows)
-    right_known = np.concatenate([config.right.known(part) for part in parts])
-    lane = np.concatenate([config.lane(part) for part in parts])
+    right_known, lane = _of_right(config, parts)
     count = first_fresh(known, passed_ms)
     released, waiting = _split(config.left.rows, rows, count)
-    chunk = Chunk(released, min(left.watermark_ms, passed_ms), left.last_ms)
-    met = Met(chunk, known[:count], tuple(parts), _rows_in_force(known[:count], right_known, lane, config.lanes))
     # no later left row can be known at or before this time
     clock_ms = max(left.watermark_ms, left.seen_ms) if waiting is None else int(known[count]) - 1
+    complete_ms = left.watermark_ms if waiting is None else min(left.watermark_ms, clock_ms)
+    chunk = Chunk(released, complete_ms, left.last_ms)
+    met = Met(chunk, known[:count], tuple(parts), _rows_in_force(known[:count], right_known, lane, config.lanes))
     kept = _chosen(parts, _alive(right_known, lane, config.lanes, clock_ms))
-    return Meeting(replace(left, rows=waiting), replace(right, rows=kept)), met
+    return Meeting(_with_rows(left, waiting), _with_rows(right, kept)), met
+
+
+def _without_left(
+    config: AsOf[L, R], state: Meeting[L, R], left: Inbox[L], parts: list[R], right: Inbox[R]
+) -> tuple[Meeting[L, R], Met[L, R]]:
+    """Nothing to release: the right moves on by itself."""
+    kept = state.right.rows
+    if len(parts) > 1 or parts[0] is not kept or len(kept) > config.lanes:
+        kept = _chosen(parts, _alive(*_of_right(config, parts), config.lanes, max(left.watermark_ms, left.seen_ms)))
+    none = Chunk(nothing(config.left.rows), left.watermark_ms, left.last_ms)
+    met = Met(none, _NO_TIMES, (nothing(config.right.rows),), _no_places(config.lanes))
+    return Meeting(left, _with_rows(right, kept)), met
+
+
+_NO_TIMES: I64 = np.empty(0, np.int64)
+_NO_TIMES.flags.writeable = False
+
+
+@lru_cache(maxsize=64)
+def _no_places(lanes: int) -> I64:
+    return np.empty((0, lanes), np.int64)
+
+
+def _of_right(config: AsOf[L, R], parts: Sequence[R]) -> tuple[I64, I64]:
+    """When the rows of all parts are known, and the lane of each."""
+    if len(parts) == 1:
+        return np.array(config.right.known(parts[0])), np.array(config.lane(parts[0]))
+    return (
+        np.concatenate([config.right.known(part) for part in parts]),
+        np.concatenate([config.lane(part) for part in parts]),
+    )
+
+
+def _with_rows(inbox: Inbox[R], rows: R | None) -> Inbox[R]:
+    return Inbox(rows, inbox.watermark_ms, inbox.seen_ms, inbox.last_ms)
 
 
 def _chosen(parts: Sequence[R], rows: I64) -> R | None:
@@ -283,7 +322,7 @@ def merge(
     counts = [first_fresh(times, passed_ms) for times in known]
     parts = [_split(streams[0].rows, rows, count) for (rows, _), count in zip(at_hand, counts, strict=True)]
     following = Merging(
-        tuple(replace(inbox, rows=waiting) for (_, inbox), (_, waiting) in zip(at_hand, parts, strict=True))
+        tuple(_with_rows(inbox, waiting) for (_, inbox), (_, waiting) in zip(at_hand, parts, strict=True))
     )
     last_ms = max(inbox.last_ms for _, inbox in at_hand)
     released = [part for part, _ in parts if len(part)]

@@ -5,11 +5,14 @@ included, because an entry also says how far its series is complete. History rid
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from lotus.intake import Commands
 from lotus.kernel import Chunk, Series
-from lotus.records import DeadLetters, Samples, Ticks
+from lotus.lane import Lane
+from lotus.mending import Patches
+from lotus.records import Bars, Board, DeadLetters, Executions, Postures, Samples, Ticks, Trend
 from lotus.rollup import Raw
 from lotus.timeframe import Timeframe
 
@@ -42,6 +45,7 @@ class Manifest:
     start_ms     open time of the earliest live row: dominance bars that end before it are history
     end_ms       final watermark
     slices       number of slices
+    logged       the feed is an input log: candles, connection records and commands may come, and are waited for
     """
 
     instruments: tuple[Instrument, ...]
@@ -50,17 +54,37 @@ class Manifest:
     start_ms: int
     end_ms: int
     slices: int
+    logged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One span of event time: bars of bar sources, ticks of tick sources, dominance samples, rejected rows."""
+    """What became known in one span of event time, or in one batch of messages.
 
-    raw: tuple[tuple[Series, Raw], ...]
-    ticks: tuple[tuple[Series, Chunk[Ticks]], ...]
-    samples: tuple[tuple[str, Chunk[Samples]], ...]
-    dead: DeadLetters
-    watermark_ms: int
+    raw, ticks, samples    bars of bar sources, ticks of tick sources, dominance samples
+    dead                   rejected rows of files
+    watermark_ms           how far the feed has come
+    executions             reports of a venue, by lane
+    refused                rejected messages by partition of the input log
+    patches                candles and connection records, by series
+    commands               what an operator wants, by token; `ts` is when it was read
+    bars, trend, postures  what another flow wrote, for a flow that reads its topic
+    board                  the driver board, if another flow has it
+    """
+
+    raw: tuple[tuple[Series, Raw], ...] = ()
+    ticks: tuple[tuple[Series, Chunk[Ticks]], ...] = ()
+    samples: tuple[tuple[str, Chunk[Samples]], ...] = ()
+    dead: DeadLetters = field(default_factory=DeadLetters.empty)
+    watermark_ms: int = -1
+    executions: tuple[tuple[Lane, Chunk[Executions]], ...] = ()
+    refused: tuple[tuple[int, DeadLetters], ...] = ()
+    bars: tuple[tuple[Lane, Chunk[Bars]], ...] = ()
+    trend: tuple[tuple[Lane, Chunk[Trend]], ...] = ()
+    postures: tuple[tuple[Lane, Chunk[Postures]], ...] = ()
+    board: tuple[Chunk[Board], ...] = ()
+    patches: tuple[tuple[Series, Patches], ...] = ()
+    commands: tuple[tuple[str, Chunk[Commands]], ...] = ()
 
 
 class Feed(Protocol):

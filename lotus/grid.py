@@ -24,6 +24,8 @@ from lotus.records import BarKind, Bars
 from lotus.rollup import fresh
 from lotus.timeframe import Timeframe
 
+REAL, GAP = int(BarKind.REAL), int(BarKind.GAP)
+
 
 @dataclass(frozen=True, slots=True)
 class GridState:
@@ -61,10 +63,13 @@ def step(config: GridConfig, state: GridState | None, chunk: Chunk[Bars]) -> tup
     complete_ms = min(chunk.watermark_ms, chunk.last_ms)
     last_ts = max(last_row_ts, complete_ms // config.timeframe.ms * config.timeframe.ms - config.timeframe.ms)
     count = (last_ts - state.last_ts) // config.timeframe.ms
-    if count == len(rows) and bool(np.all(rows.kind == BarKind.REAL)):
+    if not count:
+        return state, Chunk(Bars.empty(), chunk.watermark_ms, chunk.last_ms)
+    if count == len(rows) and bool((rows.kind == REAL).all()):
         records = _unbroken(state, rows)
-    else:
-        records = _filled(config, state, rows, count)
+        following = GridState(last_ts, float(records.close[-1]), 0, bool(rows.history[-1]))
+        return following, Chunk(records, chunk.watermark_ms, chunk.last_ms)
+    records = _filled(config, state, rows, count)
     return _following(state, rows, records), Chunk(records, chunk.watermark_ms, chunk.last_ms)
 
 
@@ -72,7 +77,7 @@ def _begun(state: GridState | None, rows: Bars, span_ms: int) -> tuple[GridState
     """The fresh rows from the first real one on, and the state just before them."""
     if state is not None:
         return state, fresh(rows, state.last_ts)
-    real = np.flatnonzero(rows.kind == BarKind.REAL)
+    real = np.flatnonzero(rows.kind == REAL)
     if not len(real):
         return None, rows
     rows = fresh(rows.take(slice(int(real[0]), None)), int(rows.ts[real[0]]) - span_ms)
@@ -94,11 +99,11 @@ def _filled(config: GridConfig, state: GridState, rows: Bars, count: int) -> Bar
     bucket = np.arange(count)
     place = (rows.ts - state.last_ts) // span_ms - 1
     assert bool(np.all(rows.ts % span_ms == 0)), "rows lie on the grid of their timeframe"
-    is_real = rows.kind == BarKind.REAL
+    is_real = rows.kind == REAL
     real_place = place[is_real]
     source = _latest(real_place, count)  # number of the latest real row, -1 if it lies before this batch
     since_real = bucket - np.where(source >= 0, real_place[source] if len(real_place) else 0, -1 - state.missing)
-    kind = np.minimum(since_real, BarKind.GAP)  # 0 real, 1 synthetic, 2 and more a gap
+    kind = np.minimum(since_real, GAP)  # 0 real, 1 synthetic, 2 and more a gap
     return _records(state, rows.take(is_real), _history(state, rows, place, count), kind, source, bucket, span_ms)
 
 
@@ -117,7 +122,7 @@ def _history(state: GridState, rows: Bars, place: I64, count: int) -> Flags:
 
 
 def _records(state: GridState, real: Bars, history: Flags, kind: I64, source: I64, bucket: I64, span_ms: int) -> Bars:
-    is_real, is_gap = kind == BarKind.REAL, kind == BarKind.GAP
+    is_real, is_gap = kind == REAL, kind == GAP
     at = np.flatnonzero(is_real)
     price = np.concatenate(([state.close], real.close))[source + 1]  # flat at the previous close
     price[is_gap] = np.nan
@@ -155,9 +160,7 @@ def _records(state: GridState, real: Bars, history: Flags, kind: I64, source: I6
 
 
 def _following(state: GridState, rows: Bars, records: Bars) -> GridState:
-    if not len(records):
-        return state
-    real = np.flatnonzero(records.kind == BarKind.REAL)
+    real = np.flatnonzero(records.kind == REAL)
     return GridState(
         last_ts=int(records.ts[-1]),
         close=float(records.close[real[-1]]) if len(real) else state.close,

@@ -3,6 +3,8 @@
 Built once from the configuration and what the feed will deliver. The river and the replay flow both follow it, so
 the joins of replay.md 3-5 stand here and nowhere else.
 
+       candles -> mending
+              ^
     ticks -> bar -> rollup -> grid ------+-----> trend -> posture -> position
                                 |        |         |         ^
                                 v        |         v         |
@@ -13,7 +15,7 @@ the joins of replay.md 3-5 stand here and nowhere else.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from lotus.bar import BarConfig, BarOutputs
 from lotus.basket import BasketConfig, Roster
@@ -21,18 +23,22 @@ from lotus.config import Config
 from lotus.dominance import DominanceConfig, DominanceOutputs
 from lotus.feed import BucketTag, Instrument, Manifest
 from lotus.grid import GridConfig
+from lotus.intake import Commands
 from lotus.kernel import Chunk, Series
 from lotus.lane import Lane
+from lotus.mending import MendConfig, Patches
 from lotus.position.config import BlockScope
 from lotus.position.kernel import Account
 from lotus.posture.board import BoardConfig, driver_slots
 from lotus.posture.drivers import BUCKET_SERIES
 from lotus.posture.kernel import Posture
-from lotus.records import Bars, Board, Samples, Trend
+from lotus.records import Bars, Board, Executions, Postures, Samples, Trend
 from lotus.rollup import Raw, RollupConfig
 from lotus.scene import Scenes
 from lotus.timeframe import TIMEFRAMES, Timeframe
 from lotus.trend.kernel import Engine
+
+R = TypeVar("R")
 
 ALT = "idx:ALT"
 BOARD = "board"
@@ -48,12 +54,16 @@ class Plan:
     """What runs, for which keys, with which configuration.
 
     timeframes  on which every token is traded
+    owned       tokens of this process's share; None: all. Drivers are planned over all tokens whatever the share
+    at_venue    a venue executes instead of the paper broker: intents stay in flight until it reports
     raises      PlanError when drivers or timeframes cannot be served by the feed
     """
 
     config: Config
     manifest: Manifest
     timeframes: tuple[Timeframe, ...]
+    owned: frozenset[str] | None = None
+    at_venue: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no part of the feed could serve."""
@@ -64,7 +74,7 @@ class Plan:
             raise PlanError(f"several venues are loaded ({', '.join(venues)}): say drivers.venue")
         if not self.timeframes:
             raise PlanError("no timeframe to trade: name at least one with --timeframes")
-        if not self.traded:
+        if not self.traded and self.owned is None:
             finest = min((one.source for one in self.manifest.instruments), key=lambda timeframe: timeframe.rank)
             raise PlanError(f"no series offers {', '.join(self.timeframes)}: the finest source is {finest}")
 
@@ -86,8 +96,22 @@ class Plan:
             Lane(one.series.token, one.series.venue, timeframe): self._bucket_schedule(one.series.token)
             for one in self.manifest.instruments
             for timeframe in wanted
-            if timeframe.rank >= one.source.rank
+            if timeframe.rank >= one.source.rank and self.owns(one.series.token)
         }
+
+    def owns(self, token: str) -> bool:
+        """Whether this process works on the token."""
+        return self.owned is None or token in self.owned
+
+    @cached_property
+    def bar_lanes(self) -> tuple[Lane, ...]:
+        """Every lane that bars are made for here."""
+        return tuple(
+            Lane(one.series.token, one.series.venue, timeframe)
+            for one in self.manifest.instruments
+            for timeframe in TIMEFRAMES
+            if timeframe.rank >= one.source.rank and self.owns(one.series.token)
+        )
 
     @cached_property
     def indices(self) -> dict[Lane, BasketConfig]:
@@ -147,11 +171,22 @@ class Plan:
         groups: dict[str, list[Lane]] = {}
         for lane in self.traded:
             groups.setdefault(lane.token if shared else str(lane), []).append(lane)
-        return {key: Account(tuple(lanes), self.config.position, self.config.paper) for key, lanes in groups.items()}
+        paper = None if self.at_venue else self.config.paper
+        commanded = self.manifest.logged
+        return {key: Account(tuple(lanes), self.config.position, paper, commanded) for key, lanes in groups.items()}
 
     @cached_property
     def _account_of(self) -> dict[Lane, str]:
         return {lane: key for key, account in self.accounts.items() for lane in account.lanes}
+
+    @cached_property
+    def _lanes_of(self) -> dict[str, tuple[Lane, ...]]:
+        return {token: tuple(lane for lane in self.traded if lane.token == token) for token in self.traded_tokens}
+
+    @cached_property
+    def traded_tokens(self) -> tuple[str, ...]:
+        """Tokens with a position here."""
+        return tuple(sorted({lane.token for lane in self.traded}))
 
     @cached_property
     def _members(self) -> dict[Lane, tuple[Lane, ...]]:
@@ -225,6 +260,14 @@ class Plan:
         """Of the ticks of a series."""
         return self.config.bar
 
+    def mend_config(self, _series: Series) -> MendConfig:
+        """Of the candles of a series."""
+        return self._mending
+
+    @cached_property
+    def _mending(self) -> MendConfig:
+        return MendConfig(self.config.bar)
+
     def grid_config(self, lane: Lane) -> GridConfig:
         """Of the bucket grid of a lane."""
         return _GRIDS[lane.timeframe]
@@ -247,6 +290,13 @@ class Plan:
     def to_rollup(self, item: tuple[Series, BarOutputs]) -> Iterator[tuple[Series, Raw]]:
         """Minutes built from ticks are rolled up like recorded ones."""
         yield item[0], Raw(item[1].bars)
+
+    def to_mending(
+        self, item: tuple[Series, BarOutputs | Patches]
+    ) -> Iterator[tuple[Series, tuple[BarOutputs | Patches, ...]]]:
+        """Minutes built from ticks meet what the input log says about them; other feeds say nothing."""
+        if self.manifest.logged:
+            yield item[0], (item[1],)
 
     def to_grid(
         self, item: tuple[Series, tuple[tuple[Timeframe, Chunk[Bars]], ...]]
@@ -287,6 +337,16 @@ class Plan:
         if item[0] in self.engines:
             yield item
 
+    def to_driver_engine(self, item: tuple[Lane, Chunk[Bars]]) -> Iterator[tuple[Lane, Chunk[Bars]]]:
+        """Records of lanes that stand on the board."""
+        if item[0] in self.drivers:
+            yield item
+
+    def to_index(self, item: tuple[Lane, R]) -> Iterator[tuple[Lane, R]]:
+        """What belongs to no instrument: indices and dominance."""
+        if item[0].series not in self.instruments:
+            yield item
+
     def to_board(self, item: tuple[Lane, Chunk[Trend]]) -> Iterator[tuple[str, tuple[tuple[str, Chunk[Trend]], ...]]]:
         """Engine records of drivers go on the board."""
         lane, chunk = item
@@ -310,3 +370,27 @@ class Plan:
         """Scenes go to the account of their lane."""
         lane, chunk = item
         yield self._account_of[lane], ((lane, chunk),)
+
+    def to_execution(
+        self, item: tuple[Lane, Chunk[Executions]]
+    ) -> Iterator[tuple[str, tuple[tuple[Lane, Chunk[Executions]], ...]]]:
+        """Reports of the venue go to the account of their lane."""
+        lane, chunk = item
+        yield self._account_of[lane], ((lane, chunk),)
+
+    def to_command(
+        self, item: tuple[str, Chunk[Commands]]
+    ) -> Iterator[tuple[str, tuple[tuple[Lane, Chunk[Commands]], ...]]]:
+        """Commands go to every lane of their token."""
+        token, chunk = item
+        if self.manifest.logged:
+            for lane in self._lanes_of.get(token, ()):
+                yield self._account_of[lane], ((lane, chunk),)
+
+    def to_scene_posture(
+        self, item: tuple[Lane, Chunk[Postures]]
+    ) -> Iterator[tuple[Lane, tuple[tuple[str, Chunk[Any]], ...]]]:
+        """The posture that another flow wrote meets its engine records."""
+        lane, chunk = item
+        if lane in self.traded:
+            yield lane, (("posture", chunk),)

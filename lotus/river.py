@@ -6,19 +6,21 @@ It is what every flow is tested against, and the insurance that the engine stays
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Generic, TypeVar
 
-from lotus import bar, basket, dominance, grid, rollup
+from lotus import bar, basket, dominance, grid, mending, rollup
 from lotus.feed import Feed
 from lotus.kernel import Step, arrivals
 from lotus.plan import Plan
 from lotus.position import kernel as position
 from lotus.posture import board
 from lotus.posture import kernel as posture
+from lotus.published import refused_published
 from lotus.trend import kernel as trend
 from lotus.written import (
     Written,
     bars_written,
     dead_written,
     dominance_written,
+    mended_written,
     position_written,
     posture_written,
     ticks_written,
@@ -74,6 +76,7 @@ def routed(route: Callable[[X], Iterable[Y]], items: Iterable[X]) -> list[Y]:
 def run(plan: Plan, feed: Feed) -> Iterator[list[Written]]:
     """Replay a feed through the whole river; the rows of each slice, in the order in which they came about."""
     ticked = Stage(bar.step, plan.bar_config)
+    mended = Stage(mending.step, plan.mend_config, arrivals)
     rolled = Stage(rollup.step, plan.rollups.__getitem__)
     gridded = Stage(grid.step, plan.grid_config)
     indexed = Stage(basket.step, plan.indices.__getitem__, arrivals)
@@ -85,6 +88,7 @@ def run(plan: Plan, feed: Feed) -> Iterator[list[Written]]:
 
     for piece in feed.slices():
         minutes = ticked(piece.ticks)
+        sewn = mended([*routed(plan.to_mending, minutes), *routed(plan.to_mending, piece.patches)])
         series = gridded(routed(plan.to_grid, rolled([*piece.raw, *routed(plan.to_rollup, minutes)])))
         samples = sampled(routed(plan.to_dominance, piece.samples))
         indices = indexed(routed(plan.to_baskets, series))
@@ -92,10 +96,13 @@ def run(plan: Plan, feed: Feed) -> Iterator[list[Written]]:
         records = engine(routed(plan.to_engine, [*formed, *series]))
         boards = board_of_drivers(routed(plan.to_board, records))
         scenes = postured([*routed(plan.to_posture, records), *routed(plan.to_postures, boards)])
-        deeds = positioned(routed(plan.to_position, scenes))
+        commands = routed(plan.to_command, piece.commands)
+        deeds = positioned([*routed(plan.to_position, scenes), *routed(plan.to_execution, piece.executions), *commands])
         yield [
             *dead_written(piece.dead),
+            *routed(refused_published, piece.refused),
             *routed(ticks_written, minutes),
+            *routed(mended_written, sewn),
             *routed(dominance_written, routed(plan.to_letters, samples)),
             *routed(bars_written, [*series, *formed]),
             *routed(trend_written, records),

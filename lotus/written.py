@@ -11,6 +11,7 @@ from lotus.columns import Columns, Flags, Objects
 from lotus.dominance import DominanceOutputs
 from lotus.kernel import Chunk, Series
 from lotus.lane import Lane
+from lotus.mending import MendOutputs
 from lotus.position.kernel import PositionOutputs
 from lotus.records import BarKind, Bars, DeadLetters, Rejects, Trend
 from lotus.scene import Scenes
@@ -18,13 +19,19 @@ from lotus.timeframe import Timeframe
 
 R = TypeVar("R", bound=Columns)
 
+CANDLES = "candles:"  # refused candles of a token are a stream of their own, beside its refused ticks
+
 
 class Written(NamedTuple):
-    """Rows of one noun and lane."""
+    """Rows of one noun and lane.
+
+    watermark_ms  no further row of them becomes known at or before this time; -1: nothing promised
+    """
 
     noun: str
     lane: Lane
     rows: Columns
+    watermark_ms: int = -1
 
 
 def dead_written(dead: DeadLetters) -> Iterator[Written]:
@@ -35,7 +42,8 @@ def dead_written(dead: DeadLetters) -> Iterator[Written]:
 def bars_written(item: tuple[Lane, Chunk[Bars]]) -> Iterator[Written]:
     """Real and synthetic bars of every lane."""
     lane, chunk = item
-    yield Written("bar", lane, _kept(chunk.rows, chunk.rows.history | (chunk.rows.kind == BarKind.GAP)))
+    dropped = chunk.rows.history | (chunk.rows.kind == BarKind.GAP)
+    yield Written("bar", lane, _kept(chunk.rows, dropped), chunk.watermark_ms)
 
 
 def ticks_written(item: tuple[Series, BarOutputs]) -> Iterator[Written]:
@@ -44,6 +52,16 @@ def ticks_written(item: tuple[Series, BarOutputs]) -> Iterator[Written]:
     lane = Lane(series.token, series.venue, Timeframe.M1)
     yield Written("bar_revision", lane, outputs.revisions)
     yield Written("dead_letter", lane, _letters(f"ticks {series.venue}:{series.token}", outputs.rejects))
+
+
+def mended_written(item: tuple[Series, MendOutputs]) -> Iterator[Written]:
+    """Minutes as the venue's candles have them, and the candles that were refused."""
+    series, outputs = item
+    if len(outputs.candles):
+        yield Written("bar_candle", Lane(series.token, series.venue, Timeframe.M1), outputs.candles)
+    if len(outputs.rejects):
+        letters = _letters(f"candles {series.venue}:{series.token}", outputs.rejects)
+        yield Written("dead_letter", Lane(CANDLES + series.token, series.venue, Timeframe.M1), letters)
 
 
 def dominance_written(item: tuple[Lane, DominanceOutputs]) -> Iterator[Written]:
@@ -55,23 +73,23 @@ def dominance_written(item: tuple[Lane, DominanceOutputs]) -> Iterator[Written]:
 def trend_written(item: tuple[Lane, Chunk[Trend]]) -> Iterator[Written]:
     """Engine records of tokens and drivers."""
     lane, chunk = item
-    yield Written("trend", lane, _kept(chunk.rows, chunk.rows.history))
+    yield Written("trend", lane, _kept(chunk.rows, chunk.rows.history), chunk.watermark_ms)
 
 
 def posture_written(item: tuple[Lane, Chunk[Scenes]]) -> Iterator[Written]:
     """Posture of every bar that is no warm-up."""
     lane, chunk = item
-    yield Written("posture", lane, _kept(chunk.rows.posture, chunk.rows.trend.history))
+    yield Written("posture", lane, _kept(chunk.rows.posture, chunk.rows.trend.history), chunk.watermark_ms)
 
 
 def position_written(item: tuple[str, PositionOutputs]) -> Iterator[Written]:
     """Everything that an account did, refused and observed."""
     for out in item[1].lanes:
-        yield Written("decision", out.lane, out.decisions)
         yield Written("refusal", out.lane, out.refusals)
         yield Written("fill", out.lane, out.fills)
         yield Written("position", out.lane, out.positions)
         yield Written("episode", out.lane, out.episodes)
+        yield Written("decision", out.lane, out.decisions, item[1].watermark_ms)
 
 
 def _kept(rows: R, dropped: Flags) -> R:

@@ -16,7 +16,7 @@ from lotus.position import marks
 from lotus.position.attempt import FRESH_ATTEMPT, TURNS, Attempt, Blocks, Turn, after_failure, after_success
 from lotus.position.config import PositionConfig
 from lotus.position.episode import BUY_MARGINS, DX_MARGINS, NO_TALLY, DxWindow, Ended, Tally
-from lotus.position.gates import Moment
+from lotus.position.gates import Halt, Moment
 from lotus.position.ledger import Fill, apply_fill
 from lotus.position.marks import Bar, Window, marks_of
 from lotus.position.plan import Intent, plan, refused_empty_trim
@@ -39,6 +39,7 @@ class LaneState:
     written      what the last position row said
     unwritten    the record changed after the last bar
     fill_count   fills of a venue so far in its bar, by kind
+    halt         the operator's command that stops buys
     """
 
     record: Record = FRESH
@@ -52,6 +53,7 @@ class LaneState:
     unwritten: bool = False
     fill_bar: int = NONE_YET
     fill_count: tuple[int, ...] = (0,) * len(OrderKind)
+    halt: Halt | None = None
 
 
 class Board:
@@ -74,6 +76,7 @@ class Desk:
         self._tally_s1, self._tally_s2 = state.tally_s1, state.tally_s2
         self._state, self._written, self._unwritten = state.state, state.written, state.unwritten
         self._fill_bar, self._fill_count = state.fill_bar, list(state.fill_count)
+        self._halt = state.halt
         self._columns = Window(scenes)
         self._marks = marks_of(scenes.trend, state.alarm)
         self._next_row, self._next_mark, self._next_zone = 0, 0, 0
@@ -128,6 +131,7 @@ class Desk:
             unwritten=self._unwritten,
             fill_bar=self._fill_bar,
             fill_count=tuple(self._fill_count),
+            halt=self._halt,
         )
 
     def _unseen_blocks(self) -> bool:
@@ -268,7 +272,7 @@ class Desk:
         value = record.value(bar.price)
         if record.exiting is not None and value < config.dust_usd:
             self._change(record._replace(exiting=None))
-        moment = Moment(config, self._record, self._attempt, self._board.blocks, bar, value)
+        moment = Moment(config, self._record, self._attempt, self._board.blocks, bar, value, self._halt)
         outcome = plan(moment)
         for refusal in outcome.refusals:
             self.sheets.refused_rows.append(row)
@@ -292,6 +296,10 @@ class Desk:
             execution = _paper_execution(self._broker, order, bar.price)
             fill_id = f"{order.kind.name.lower()}:{bar.ts}:0"
             self.book(Fill(order.kind, bar.ts, fill_id, execution, done=True), bar.ts, 0)
+
+    def command(self, halt: Halt | None) -> None:
+        """An operator stops buys (a halt that runs goes on as it began), or lets them go on."""
+        self._halt = halt and (self._halt or halt)
 
     def book_of_venue(self, fill: Fill, ts: int) -> None:
         """Apply a report of a venue that happened in the bar that opened at `ts`."""

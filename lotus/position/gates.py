@@ -32,6 +32,14 @@ class Gate(NamedTuple):
     margin: float = YES_NO
 
 
+class Halt(NamedTuple):
+    """An operator's command that stops buys, and when it was read, ms UTC."""
+
+    since_ms: int
+    author: str
+    command_id: str
+
+
 class Moment(NamedTuple):
     """Everything a gate may look at: the position before the bar's intent, and the bar."""
 
@@ -41,6 +49,7 @@ class Moment(NamedTuple):
     blocks: Blocks
     bar: Bar
     value: Decimal
+    halt: Halt | None = None
 
     @property
     def flat(self) -> bool:
@@ -71,7 +80,9 @@ def _free(moment: Moment) -> Iterator[Gate]:
 
 
 def _may_buy(moment: Moment, state: State) -> Iterator[Gate]:
-    bar = moment.bar
+    bar, halt = moment.bar, moment.halt
+    if halt is not None:  # no gate of the spec: it is named only where it stops a buy
+        yield Gate("operator_halt", False, tuple(halt._asdict().items()))
     yield _exit_flag(bar.emergency_exit, bar.exit_position)
     yield from _free(moment)
     yield _yes_no("old_cycle", not moment.record.overdue, moment.record.overdue)

@@ -1,13 +1,14 @@
 """Scaling in and out: scenes in, decisions with their reasons and fills out (scaling.md, replay.md 6, 8).
 
     scenes of a lane ------+                              +--> decisions, refusals
-                           +--by event time--> desk ------+--> fills, positions
-    executions of a venue -+   (bars of an instant first) +--> episodes
+    executions of a venue -+--by event time--> desk ------+--> fills, positions
+    an operator's commands +   (bars of an instant first) +--> episodes
 
 - One account per (token, venue, timeframe); with `block_scope = token` one per token with all its lanes, whose rows
   are worked on by (close time, timeframe ascending, venue) once every lane's watermark has passed.
 - With a paper broker intents fill on their own bar. Without one they stay in flight until executions arrive: those
   known after the close of a bar and up to the close of the next one are booked before that next bar.
+- A commanded account waits for commands as it waits for executions: one read at W holds for bars that close after W.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,10 +17,12 @@ from decimal import localcontext
 from typing import Any
 
 from lotus.columns import I64
+from lotus.intake import Commands
 from lotus.kernel import NEVER_MS, Chunk, first_fresh
 from lotus.lane import Lane
 from lotus.paper import CONTEXT, Execution, PaperConfig
 from lotus.position.attempt import Blocks
+from lotus.position.commands import CommandBox, halts_of
 from lotus.position.config import BlockScope, PositionConfig
 from lotus.position.desk import Board, Desk, LaneState
 from lotus.position.inbox import Inbox, receive
@@ -27,20 +30,24 @@ from lotus.position.ledger import Fill
 from lotus.records import Decisions, Episodes, Executions, Fills, OrderKind, Positions, Refusals
 from lotus.scene import Scenes
 
-Arrival = tuple[Lane, Chunk[Scenes] | Chunk[Executions]]
+_BAR, _REPORT, _COMMAND = range(3)  # what comes first of one instant
+
+Arrival = tuple[Lane, Chunk[Scenes] | Chunk[Executions] | Chunk[Commands]]
 
 
 @dataclass(frozen=True)
 class Account:
     """Positions that are worked on together.
 
-    lanes  different ones; all of one token if blocks span timeframes
-    paper  costs of the paper broker; None: a venue executes
+    lanes      different ones; all of one token if blocks span timeframes
+    paper      costs of the paper broker; None: a venue executes
+    commanded  an operator's commands may come: bars wait for them
     """
 
     lanes: tuple[Lane, ...]
     config: PositionConfig = PositionConfig()
     paper: PaperConfig | None = PaperConfig()
+    commanded: bool = False
 
     def __post_init__(self) -> None:
         """Check that the lanes can share what they share."""
@@ -55,6 +62,11 @@ class Account:
         return self.lanes if self.paper is None else ()
 
     @property
+    def obedient(self) -> tuple[Lane, ...]:
+        """Lanes that hear an operator's commands."""
+        return self.lanes if self.commanded else ()
+
+    @property
     def blocks_shared(self) -> bool:
         """Whether all lanes stand under the same blocks."""
         return self.config.blocks.scope is BlockScope.ALL_TIMEFRAMES
@@ -67,12 +79,14 @@ class AccountState:
     blocks      one entry for all lanes if they share them, else one per lane
     scenes      scenes that wait for another stream
     executions  reports of the venue that wait for bars
+    commands    commands that wait for bars
     """
 
     lanes: tuple[LaneState, ...]
     blocks: tuple[Blocks, ...]
     scenes: tuple[Inbox[Scenes], ...]
     executions: tuple[Inbox[Executions], ...]
+    commands: tuple[CommandBox, ...]
 
 
 @dataclass(frozen=True)
@@ -89,9 +103,10 @@ class LaneOutputs:
 
 @dataclass(frozen=True)
 class PositionOutputs:
-    """Rows of all lanes, in the order of the configuration."""
+    """Rows of all lanes, in the order of the configuration, and how far they are complete, ms UTC."""
 
     lanes: tuple[LaneOutputs, ...]
+    watermark_ms: int
 
 
 def step(
@@ -99,16 +114,14 @@ def step(
 ) -> tuple[AccountState, PositionOutputs]:
     """Work on all bars whose inputs are complete.
 
-    arrivals  (lane, chunk of scenes or executions) in any interleaving
+    arrivals  (lane, chunk of scenes, executions or commands) in any interleaving
     raises    ValueError for an execution without a kind, or of an order that is not open
     source    scaling.md 5, replay.md 6
     """
     state = state or _nothing_yet(config)
     strangers = {lane for lane, _ in arrivals} - set(config.lanes)
     assert not strangers, f"arrivals of lanes outside this account: {strangers}"
-    assert config.traded or not any(isinstance(chunk.rows, Executions) for _, chunk in arrivals), (
-        "executions of a venue reached an account that trades on paper"
-    )
+    _refuse_unheard(config, arrivals)
     scenes = [
         receive(inbox, Scenes, _addressed(lane, Scenes, arrivals), _closing(lane))
         for lane, inbox in zip(config.lanes, state.scenes, strict=True)
@@ -117,13 +130,26 @@ def step(
         receive(inbox, Executions, _addressed(lane, Executions, arrivals), _reporting)
         for lane, inbox in zip(config.traded, state.executions, strict=True)
     ]
+    boxes = [
+        box.after(_addressed(lane, Commands, arrivals))
+        for lane, box in zip(config.obedient, state.commands, strict=True)
+    ]
     watermarks = [received.inbox.watermark_ms for received in (*scenes, *executions)]
+    watermarks += [box.watermark_ms for box in boxes]
     # a single stream has nothing to wait for: its rows come in order
     passed_ms = min(watermarks) if len(watermarks) > 1 else NEVER_MS
     bars = [received.until(passed_ms) for received in scenes]
     reports = [received.until(passed_ms) for received in executions]
+    commands = [box.until(passed_ms) for box in boxes]
     with localcontext(CONTEXT):
-        return _worked(config, state, bars, reports)
+        return _worked(config, state, bars, reports, commands)
+
+
+def _refuse_unheard(config: Account, arrivals: tuple[Arrival, ...]) -> None:
+    """Streams that nobody here waits for would be lost."""
+    kinds = {type(chunk.rows) for _, chunk in arrivals}
+    assert config.traded or Executions not in kinds, "executions of a venue reached an account that trades on paper"
+    assert config.commanded or Commands not in kinds, "commands reached an account that hears none"
 
 
 def _nothing_yet(config: Account) -> AccountState:
@@ -133,6 +159,7 @@ def _nothing_yet(config: Account) -> AccountState:
         blocks=(Blocks(),) * (1 if config.blocks_shared else count),
         scenes=(Inbox(),) * count,
         executions=(Inbox(),) * len(config.traded),
+        commands=(CommandBox(),) * len(config.obedient),
     )
 
 
@@ -153,14 +180,17 @@ def _worked(
     state: AccountState,
     bars: list[tuple[Scenes, Inbox[Scenes]]],
     reports: list[tuple[Executions, Inbox[Executions]]],
+    commands: list[tuple[Commands, CommandBox]],
 ) -> tuple[AccountState, PositionOutputs]:
     boards = [Board(blocks, shared=config.blocks_shared) for blocks in state.blocks]
     tracks = []
     for place, (scenes, _) in enumerate(bars):
         board = boards[0] if config.blocks_shared else boards[place]
         desk = Desk(config.config, config.paper, state.lanes[place], board, scenes)
-        tracks.append(_Track(config.lanes[place], desk, scenes, reports[place][0] if reports else None))
-    if len(tracks) == 1 and not reports:
+        reported = reports[place][0] if reports else None
+        track = _Track(config.lanes[place], desk, scenes, reported, commands[place][0] if commands else None)
+        tracks.append(track)
+    if len(tracks) == 1 and not tracks[0].interrupted:
         tracks[0].desk.run(tracks[0].rows)
     else:
         _in_event_time(tracks)
@@ -169,33 +199,50 @@ def _worked(
         blocks=tuple(board.blocks for board in boards),
         scenes=tuple(inbox for _, inbox in bars),
         executions=tuple(inbox for _, inbox in reports),
+        commands=tuple(box for _, box in commands),
     )
-    return following, PositionOutputs(tuple(track.outputs() for track in tracks))
+    inboxes: tuple[Inbox[Any], ...] = (*following.scenes, *following.executions)
+    complete_ms = min([*(inbox.watermark_ms for inbox in inboxes), *(box.watermark_ms for _, box in commands)])
+    return following, PositionOutputs(tuple(track.outputs() for track in tracks), complete_ms)
 
 
 class _Track:
-    """One lane's desk with the times of its bars and the reports of its venue."""
+    """One lane's desk with the times of its bars, the reports of its venue and an operator's commands."""
 
-    def __init__(self, lane: Lane, desk: Desk, scenes: Scenes, reports: Executions | None) -> None:
+    def __init__(
+        self, lane: Lane, desk: Desk, scenes: Scenes, reports: Executions | None, commands: Commands | None
+    ) -> None:
         """Lay out what every stream has passed."""
         self.lane, self.desk, self.rows = lane, desk, len(scenes)
         self._ts = scenes.trend.ts
         self._known = scenes.trend.ts + lane.timeframe.ms
         self._reports = [] if reports is None else list(_fills_of(reports))
         self._booked = 0
+        self._commands = [] if commands is None else halts_of(commands)
+        self._obeyed = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether anything comes between the bars."""
+        return bool(self._reports or self._commands)
 
     def upcoming(self) -> tuple[int, int, int, str, str]:
-        """Order of the next thing to do: time, bars before reports, finer before coarser, venue, token."""
-        rank = (self.lane.timeframe.rank, self.lane.venue, self.lane.token)
+        """Order of the next thing to do: time, bars, reports, commands; then finer before coarser, venue, token."""
         row = self.desk.upcoming()
         bar_ms = int(self._known[row]) if row < self.rows else NEVER_MS
         report_ms = self._reports[self._booked][0] if self._booked < len(self._reports) else NEVER_MS
-        return (bar_ms, 0, *rank) if bar_ms <= report_ms else (report_ms, 1, *rank)
+        command_ms = self._commands[self._obeyed][0] if self._obeyed < len(self._commands) else NEVER_MS
+        first = min((bar_ms, _BAR), (report_ms, _REPORT), (command_ms, _COMMAND))
+        return (*first, self.lane.timeframe.rank, self.lane.venue, self.lane.token)
 
-    def work(self, is_report: int, ts_ms: int) -> None:
+    def work(self, thing: int, ts_ms: int) -> None:
         """Do the next thing."""
-        if not is_report:
+        if thing == _BAR:
             self.desk.run(self.desk.upcoming() + 1)
+            return
+        if thing == _COMMAND:
+            self.desk.command(self._commands[self._obeyed][1])
+            self._obeyed += 1
             return
         fill = self._reports[self._booked][1]
         self._booked += 1
@@ -223,14 +270,14 @@ class _Track:
 def _in_event_time(tracks: list[_Track]) -> None:
     while True:
         order, place = min((track.upcoming(), place) for place, track in enumerate(tracks))
-        ts_ms, is_report, *rank = order
+        ts_ms, thing, *rank = order
         if ts_ms == NEVER_MS:
             break
         for other, track in enumerate(tracks):
-            if other != place or is_report:
+            if other != place or thing != _BAR:
                 mine = [track.lane.timeframe.rank, track.lane.venue, track.lane.token]
-                track.pass_by(ts_ms, included=bool(is_report) or mine < rank)
-        tracks[place].work(is_report, ts_ms)
+                track.pass_by(ts_ms, included=thing != _BAR or mine < rank)
+        tracks[place].work(thing, ts_ms)
     for track in tracks:
         track.desk.run(track.rows)
 

@@ -117,3 +117,16 @@ def grouped(case: Case, atoms: Sequence[Any], rng: np.random.Generator, cuts: in
     """The atoms joined into `cuts + 1` random groups."""
     edges = sorted({0, len(atoms), *(int(x) for x in rng.integers(1, len(atoms), cuts))})
     return [case.join(atoms[start:end]) for start, end in pairwise(edges)]
+
+
+def cut_differently(case: Case, splits: int, seed: int) -> int:
+    """How many of so many random cuts of one input do not give the bits of the whole (reliability.md C49)."""
+    rng = np.random.default_rng([seed, 1])
+    atoms = case.atoms(rng)
+    whole = run(case, [case.join(atoms)])
+    assert whole, f"{case.name} gave no output: its case proves nothing"
+    wrong = 0
+    for _ in range(splits):
+        cuts = int(rng.integers(1, min(12, len(atoms))))
+        wrong += run(case, grouped(case, atoms, rng, cuts)) != whole
+    return wrong

@@ -1,10 +1,24 @@
 """Every kernel stands here; standing here is what puts it under the laws."""
 
-from tests.conformance.cases import asof, bar, basket, board, dominance, grid, position, posture, rollup, trend
+from tests.conformance.cases import (
+    asof,
+    bar,
+    basket,
+    board,
+    dominance,
+    grid,
+    mending,
+    pairing,
+    position,
+    posture,
+    rollup,
+    trend,
+)
 from tests.conformance.laws import Case
 
 CASES: tuple[Case, ...] = (
     bar.CASE,
+    mending.CASE,
     rollup.CASE,
     grid.CASE,
     basket.CASE,
@@ -13,5 +27,6 @@ CASES: tuple[Case, ...] = (
     *asof.CASES,
     board.CASE,
     posture.CASE,
+    pairing.CASE,
     *position.CASES,
 )

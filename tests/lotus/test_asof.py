@@ -46,7 +46,7 @@ def test_a_left_row_waits_until_the_right_has_passed_its_time() -> None:
     assert in_force(met) == []
     state, met = asof.step(ONE_LANE, state, (("right", Chunk(marks(5, 15), 20)),))
     assert in_force(met) == [(10, 5), (20, 15)]
-    assert met.left.watermark_ms == 20
+    assert met.left.watermark_ms == 29
     _, met = asof.step(ONE_LANE, state, (("right", Chunk(marks(25), 30)),))
     assert in_force(met) == [(30, 25)]
 

@@ -204,7 +204,20 @@ def test_a_state_holds_only_what_the_watermark_has_not_reached() -> None:
         minutes = rows(*range(day * DAY, (day + 1) * DAY))
         state, _ = step(CONFIG, state, Raw(Chunk(minutes, (day + 1) * DAY * MINUTE_MS)))
     assert state is not None
-    assert [len(buckets.measured) for buckets in state.buckets] == [0] * 5
+    assert state.buckets.held.tolist() == [0] * 5
+    assert state.buckets.measured.shape[1] == 0
+
+
+def test_a_coarser_timeframe_is_silent_until_its_next_bar_can_be_known() -> None:
+    state, out = step(CONFIG, None, Raw(Chunk(rows(0), MINUTE_MS)))
+    assert {timeframe: chunk.watermark_ms + 1 for timeframe, chunk in out} == {
+        timeframe: MINUTE_MS + 1 if timeframe is Timeframe.M1 else timeframe.ms for timeframe in TIMEFRAMES
+    }
+    state, out = step(CONFIG, state, Raw(Chunk(rows(1), 2 * MINUTE_MS)))
+    assert list(dict(out)) == [Timeframe.M1]
+    _, out = step(CONFIG, state, Raw(Chunk(rows(2, 3, 4), 5 * MINUTE_MS)))
+    assert list(dict(out)) == [Timeframe.M1, Timeframe.M5]
+    assert dict(out)[Timeframe.M5].watermark_ms == 10 * MINUTE_MS - 1
 
 
 if TRADES and HOURS:

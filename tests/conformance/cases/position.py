@@ -1,4 +1,4 @@
-"""The position kernel under the laws: a market that lives through all states, three ways of trading it."""
+"""The position kernel under the laws: a market that lives through all states, four ways of trading it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from lotus.intake import Action, Commands
 from lotus.kernel import Chunk
 from lotus.lane import Lane
 from lotus.position.config import BlockConfig, BlockScope, ReclaimConfig
@@ -87,6 +88,38 @@ def together(rng: np.random.Generator) -> Sequence[tuple[Arrival, ...]]:
     return atoms
 
 
+def commands_of(rows: Sequence[tuple[int, Action, str]]) -> Commands:
+    """(W it was read at, what to do, id)."""
+    ts, action, name = zip(*rows, strict=True) if rows else ((), (), ())
+    author = np.array(["operator"] * len(ts), np.object_)
+    return Commands(np.array(ts, np.int64), np.array(action, np.int8), np.array(name, np.object_), author)
+
+
+def commanded(rng: np.random.Generator) -> Sequence[tuple[Arrival, ...]]:
+    """One lane and an operator who halts and resumes, sometimes twice, sometimes in the second of a close."""
+    stage = market(rng, Stage(), BARS)
+    bars: list[Arrival] = []
+    orders: list[Arrival] = []
+    rows: list[tuple[int, Action, str]] = []
+    for row in range(BARS):
+        bars.append((stage.lane, Chunk(stage.scenes(row, row + 1), stage.known_ms(row))))
+        for _ in range(int(rng.integers(0, 3))):
+            after_ms = rows[-1][0] if rows else 0
+            known_ms = max(after_ms, stage.known_ms(row) - int(rng.integers(0, 3)) * 1_000)
+            again = rows and rng.random() < 0.3
+            name = rows[int(rng.integers(0, len(rows)))][2] if again else f"{len(rows)}"
+            rows.append((known_ms, Action(int(rng.integers(0, 2))), name))
+            orders.append((stage.lane, Chunk(commands_of(rows[-1:]), stage.known_ms(max(row - 1, 0)))))
+        orders.append((stage.lane, Chunk(Commands.empty(), stage.known_ms(row))))
+    return [(arrival,) for arrival in _interleaved(rng, bars, orders)]
+
+
+def _interleaved(rng: np.random.Generator, left: Sequence[Arrival], right: Sequence[Arrival]) -> list[Arrival]:
+    turns = rng.permutation([0] * len(left) + [1] * len(right))
+    sides = (iter(left), iter(right))
+    return [next(sides[int(turn)]) for turn in turns]
+
+
 def joined(atoms: Sequence[tuple[Arrival, ...]]) -> tuple[Arrival, ...]:
     """Several batches as one: the chunks of each stream in order."""
     streams: dict[tuple[Lane, type[Any]], list[Chunk[Any]]] = {}
@@ -109,4 +142,5 @@ CASES = (
     CASE,
     Case("position-careful", step, Account((ALONE,), CAREFUL), alone, joined),
     Case("position-token-blocks", step, Account(LANES, SHARED), together, joined),
+    Case("position-commanded", step, Account((ALONE,), commanded=True), commanded, joined),
 )
