@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, get_type_hints
 
-from connectors.settings import load_settings
+from connectors.settings import DEPLOYED, load_settings
 from lotus.kernel import Number
 
 HEAD = """# Every setting with its default and the section of the specs that sets it.
@@ -18,8 +18,13 @@ HEAD = """# Every setting with its default and the section of the specs that set
 
 def example() -> str:
     """The configuration as TOML; it loads to exactly the defaults."""
-    config = load_settings(None, {}).config
-    parts = (line for item in dataclasses.fields(config) for line in _section(item.name, getattr(config, item.name)))
+    settings = load_settings(None, {})
+    config = settings.config
+    sections = {
+        **{item.name: getattr(config, item.name) for item in dataclasses.fields(config)},
+        **{name: getattr(settings, name) for name in DEPLOYED},
+    }
+    parts = (line for name, section in sections.items() for line in _section(name, section))
     return "\n".join([HEAD.rstrip(), *parts, ""])
 
 

@@ -64,7 +64,12 @@ class TicksFile:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Everything a replay reads and the part of it that it looks at; times are `[start_ms, end_ms)`."""
+    """Everything a replay reads and the part of it that it looks at; times are `[start_ms, end_ms)`.
+
+    open_ended  nothing is known about where a series begins and ends, as in a live run: what is missing after its last
+                row is missing up to the end of the run, and history ends where the first clock of the run begins. So
+                the replay of a recording has the rows of the live run that it is a recording of
+    """
 
     bars: tuple[BarsFile, ...] = ()
     ticks: tuple[TicksFile, ...] = ()
@@ -74,6 +79,7 @@ class Inputs:
     tokens: tuple[str, ...] = ()
     start_ms: int | None = None
     end_ms: int | None = None
+    open_ended: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a span without time."""

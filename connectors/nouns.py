@@ -6,7 +6,7 @@ records; nothing here repeats a column.
 
 from dataclasses import dataclass
 
-from lotus import records
+from lotus import mending, records
 from lotus.columns import Column, Columns
 from lotus.lane import Lane
 
@@ -42,6 +42,7 @@ NOUNS: dict[str, Noun] = {
     for noun in (
         Noun("bar", records.Bars, _BAR, "ts"),
         Noun("bar_revision", records.BarRevisions, (*_BAR, "rev"), "known_ts"),
+        Noun("bar_candle", mending.BarCandles, (*_BAR, "sequence"), "known_ts"),
         Noun("trend", records.Trend, _BAR, "ts"),
         Noun("posture", records.Postures, _BAR, "ts"),
         Noun("decision", records.Decisions, (*_BAR, "kind"), "ts"),

@@ -33,7 +33,7 @@ class Recordings:
     ticks     per series, in order of arrival
     history   per series and timeframe, cut to the buckets that begin before the series' first row
     samples   per dominance series, up to the end
-    start_ms  open time of the earliest row
+    start_ms  open time of the earliest row; with an open end the minute in which the first row arrived
     end_ms    final watermark: the end of the span, else the latest bar end over all inputs (replay.md 3)
     dead      rejected rows, file by file
     rows_in   number of rows that were looked at
@@ -55,11 +55,18 @@ def read_recordings(inputs: Inputs) -> Recordings:
     bars, ticks = reading.bars(), reading.ticks()
     _refuse_missing(inputs.tokens, reading.tokens, {one.token for one in (*bars, *ticks)})
     starts = _starts(bars, ticks)
+    if inputs.open_ended:
+        starts = dict.fromkeys(starts, _first_minute_ms(bars, ticks))
     end_ms = inputs.end_ms if inputs.end_ms is not None else _latest_end(bars, ticks)
     samples = reading.samples(end_ms)
     history = reading.history(starts)
     dead = DeadLetters.concat(reading.dead)
     return Recordings(bars, ticks, history, samples, min(starts.values()), end_ms, dead, reading.rows_in)
+
+
+def read_history(inputs: Inputs, starts: dict[Series, int]) -> HistoryOf:
+    """Warm-up bars of series that begin at these times; raises InputError when a file cannot be used."""
+    return _Reading(inputs).history(starts)
 
 
 class _Reading:
@@ -180,6 +187,12 @@ def _starts(bars: BarsOf, ticks: TicksOf) -> dict[Series, int]:
         **{one: int(rows.ts[0]) for one, (_, rows) in bars.items()},
         **{one: int(rows.ts.min()) // MINUTE_MS * MINUTE_MS for one, rows in ticks.items()},
     }
+
+
+def _first_minute_ms(bars: BarsOf, ticks: TicksOf) -> int:
+    """The minute of the first clock, as a live run knows it: it knows no row that has not arrived yet."""
+    arrived = [*(int(rows.ts[0]) for _, rows in bars.values()), *(int(rows.ts[0]) for rows in ticks.values())]
+    return min(arrived) // MINUTE_MS * MINUTE_MS
 
 
 def _latest_end(bars: BarsOf, ticks: TicksOf) -> int:

@@ -18,17 +18,33 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from connectors.dominance import DominanceSettings
+from connectors.hyperliquid.settings import HyperliquidSettings
+from connectors.live import LiveConfig
 from lotus.config import Config
 from lotus.kernel import Number
 
 PREFIX = "LOTUS__"
-_CONFIG = TypeAdapter(Config)
+DEPLOYED = ("live", "hyperliquid", "dominance")  # sections that change no row
+
 Tree = dict[str, Any]
 T = TypeVar("T")
 
 
 class SettingsError(ValueError):
     """The configuration is refused; the message names the key and the cure."""
+
+
+@dataclass(frozen=True)
+class _File(Config):
+    """Everything a configuration file may hold."""
+
+    live: LiveConfig = dataclasses.field(default_factory=LiveConfig)
+    hyperliquid: HyperliquidSettings = dataclasses.field(default_factory=HyperliquidSettings)
+    dominance: DominanceSettings = dataclasses.field(default_factory=DominanceSettings)
+
+
+_FILE = TypeAdapter(_File)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +60,33 @@ class Setting:
 
 @dataclass(frozen=True)
 class Settings:
-    """The configuration of a run and where each value that is not a default came from."""
+    """The configuration of a run, its deployment, and where each value that is not a default came from."""
 
     config: Config
+    live: LiveConfig
+    hyperliquid: HyperliquidSettings
+    dominance: DominanceSettings
     origins: Mapping[str, str]
 
     def as_tree(self) -> Tree:
         """The values as plain data: sections as dicts, decimals and names as text."""
-        tree: Tree = _CONFIG.dump_python(self.config, mode="json")
+        deployed = {name: getattr(self, name) for name in DEPLOYED}
+        tree: Tree = _FILE.dump_python(_File(**_sections(self.config), **deployed), mode="json")
         return tree
 
     def as_json(self) -> str:
-        """Canonical JSON: sorted keys, no spaces; what `digest` hashes and the run record keeps."""
-        return json.dumps(self.as_tree(), sort_keys=True, separators=(",", ":"))
+        """Canonical JSON of what changes rows: sorted keys, no spaces; `digest` hashes it, the run record keeps it."""
+        tree = {key: value for key, value in self.as_tree().items() if key not in DEPLOYED}
+        return json.dumps(tree, sort_keys=True, separators=(",", ":"))
 
     def digest(self) -> str:
-        """sha256 of the resolved configuration, hex: equal settings, equal digest."""
+        """sha256 of the resolved configuration without the deployment, hex: equal settings, equal digest."""
         return hashlib.sha256(self.as_json().encode()).hexdigest()
 
     def leaves(self) -> Iterator[Setting]:
         """Every value with its origin and the spec section that sets its default."""
         tree = self.as_tree()
-        for key, number in _leaves(Config, "", Number("")):
+        for key, number in _leaves(_File, "", Number("")):
             value = tree
             for part in key.split("."):
                 value = value[part]
@@ -82,22 +103,29 @@ def load_settings(path: Path | None, environment: Mapping[str, str]) -> Settings
         if name.startswith(PREFIX):
             keys = name[len(PREFIX) :].lower().split("__")
             _merge(tree, _nested(keys, _value(text)), origins, name, "")
-    _refuse_unknown(Config, tree, "")
+    _refuse_unknown(_File, tree, "")
     try:
-        config = _CONFIG.validate_python(_over(_CONFIG.dump_python(Config()), tree))
+        file = _FILE.validate_python(_over(_FILE.dump_python(_File()), tree))
     except ValidationError as error:
         raise SettingsError(_told(error)) from None
-    return Settings(_canonical(config, ""), origins)
+    canonical = _canonical(file, "")
+    deployed = {name: getattr(canonical, name) for name in DEPLOYED}
+    return Settings(config=Config(**_sections(canonical)), **deployed, origins=origins)
+
+
+def _sections(config: Config) -> dict[str, Any]:
+    """What changes rows, by section."""
+    return {item.name: getattr(config, item.name) for item in dataclasses.fields(Config)}
 
 
 def config_schema() -> Tree:
     """JSON Schema of the configuration; every number names its spec section, its unit and its default."""
-    schema = _CONFIG.json_schema()
+    schema = _FILE.json_schema()
     definitions = schema.pop("$defs", {})
     defaults = load_settings(None, {}).as_tree()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_described(schema, definitions, Config, Number(""), defaults),
+        **_described(schema, definitions, _File, Number(""), defaults),
     }
 
 
@@ -125,6 +153,8 @@ def _described(node: Tree, definitions: Tree, kind: Any, number: Number, default
         return found
     if member := _member(kind):
         found["items"] = _described(found["items"], definitions, member, number, None)
+    elif name := found.get("items", {}).get("$ref", "").removeprefix("#/$defs/"):
+        found["items"] = {key: value for key, value in definitions[name].items() if key not in ("title", "description")}
     unit = f" [{number.unit}]" if number.unit else ""
     described = {**found, "description": f"{number.spec}{unit}"}
     return {**described, "default": default} if default is not None else described

@@ -7,8 +7,8 @@
 A bar with volume 0 is a venue's filler: an accepted row that says its bucket is missing (replay.md 2).
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Track:
     """One series of the run: its bars, or its ticks with heartbeats, and its history.
 
     known_ms  int64[n], when each row became known: the end of a bar, the clock before a tick; nondecreasing
-    last_ms   nothing of the series becomes known after it
+    last_ms   nothing of the series becomes known after it; NEVER_MS where that is not known
     """
 
     instrument: Instrument
@@ -68,7 +68,11 @@ class Track:
 
 
 class Tape:
-    """A feed over recorded files; see `lotus.feed.Feed`. Raises InputError when a run cannot be started."""
+    """A feed over recorded files; see `lotus.feed.Feed`. Raises InputError when a run cannot be started.
+
+    tracks   all series of the run in the order of their names
+    samples  dominance samples by asset, up to the end of the run
+    """
 
     def __init__(self, inputs: Inputs, slice_rows: int = SLICE_ROWS) -> None:
         """Read and check all files; `slice_rows` buckets of the finest timeframe make a slice."""
@@ -76,15 +80,16 @@ class Tape:
         self.dead = found.dead
         self.tally = Tally(found.rows_in, found.rows_in - len(found.dead), len(found.dead))
         self.end_ms = found.end_ms
-        self._tracks = _tracks(found)
-        self._samples = found.samples
-        finest = min((track.instrument.source for track in self._tracks), key=lambda timeframe: timeframe.rank)
+        self.tracks = _tracks(found, open_ended=inputs.open_ended)
+        self.samples: Mapping[str, Samples] = found.samples
+        self._open_ended = inputs.open_ended
+        finest = min((track.instrument.source for track in self.tracks), key=lambda timeframe: timeframe.rank)
         span_ms = finest.ms * slice_rows
         first_edge_ms = found.start_ms // span_ms * span_ms + span_ms
         self._edges = [*range(first_edge_ms, self.end_ms, span_ms), self.end_ms]
         self.manifest = Manifest(
-            instruments=tuple(track.instrument for track in self._tracks),
-            dominance=tuple((name, _sampled(rows)) for name, rows in sorted(self._samples.items())),
+            instruments=tuple(track.instrument for track in self.tracks),
+            dominance=tuple((name, _horizons(rows)) for name, rows in sorted(self.samples.items())),
             buckets=read_buckets(inputs.buckets) if inputs.buckets else (),
             start_ms=found.start_ms,
             end_ms=self.end_ms,
@@ -102,33 +107,39 @@ class Tape:
         return Slice(
             raw=tuple(
                 (track.instrument.series, track.raw(start_ms, end_ms, first=first))
-                for track in self._tracks
+                for track in self.tracks
                 if first or not track.instrument.ticks
             ),
             ticks=tuple(
                 (track.instrument.series, track.ticks(start_ms, end_ms, last=last))
-                for track in self._tracks
+                for track in self.tracks
                 if track.instrument.ticks
             ),
-            samples=tuple((name, _sample_part(rows, start_ms, end_ms)) for name, rows in self._samples.items()),
+            samples=tuple((name, self._sampled(rows, start_ms, end_ms)) for name, rows in self.samples.items()),
             dead=self.dead if first else DeadLetters.empty(),
             watermark_ms=end_ms,
         )
 
+    def _sampled(self, rows: Samples, start_ms: int, end_ms: int) -> Chunk[Samples]:
+        low, high = np.searchsorted(rows.ts, [start_ms, end_ms], side="right")
+        last_ms = NEVER_MS if self._open_ended else int(rows.ts[-1])
+        return Chunk(rows.take(slice(int(low), int(high))), end_ms, last_ms)
 
-def _tracks(found: Recordings) -> tuple[Track, ...]:
+
+def _tracks(found: Recordings, *, open_ended: bool) -> tuple[Track, ...]:
     """All series of the run in the order of their names."""
-    history = {
-        one: tuple(
-            (timeframe, _bars(rows, history=True))
-            for timeframe, rows in sorted(parts.items(), key=lambda item: item[0].rank)
-        )
-        for one, parts in found.history.items()
-    }
+    history = {one: warm_up_bars(parts) for one, parts in found.history.items()}
     clocks = _clocks(found)
     bars = (_bar_track(one, *rows, history.get(one, ())) for one, rows in found.bars.items())
     ticks = (_tick_track(one, rows, clocks[one.venue], history.get(one, ())) for one, rows in found.ticks.items())
-    return tuple(sorted((*bars, *ticks), key=lambda track: track.instrument.series))
+    tracks = sorted((*bars, *ticks), key=lambda track: track.instrument.series)
+    return tuple(replace(track, last_ms=NEVER_MS) for track in tracks) if open_ended else tuple(tracks)
+
+
+def warm_up_bars(parts: Mapping[Timeframe, BarRows]) -> tuple[tuple[Timeframe, Bars], ...]:
+    """History of one series as the roll-up takes it, finest timeframe first."""
+    ranked = sorted(parts.items(), key=lambda item: item[0].rank)
+    return tuple((timeframe, _bars(rows, history=True)) for timeframe, rows in ranked)
 
 
 def _bar_track(one: Series, timeframe: Timeframe, rows: BarRows, history: tuple[tuple[Timeframe, Bars], ...]) -> Track:
@@ -206,12 +217,7 @@ def _bars(rows: BarRows, *, history: bool) -> Bars:
     )
 
 
-def _sample_part(rows: Samples, start_ms: int, end_ms: int) -> Chunk[Samples]:
-    low, high = np.searchsorted(rows.ts, [start_ms, end_ms], side="right")
-    return Chunk(rows.take(slice(int(low), int(high))), end_ms, int(rows.ts[-1]))
-
-
-def _sampled(rows: Samples) -> tuple[Timeframe, ...]:
+def _horizons(rows: Samples) -> tuple[Timeframe, ...]:
     """Driver timeframes that samples at this spacing can form: none is finer than the spacing (posture.md 6.4)."""
     spacing_ms = int(np.median(np.diff(rows.ts))) if len(rows) > 1 else Timeframe.D1.ms
     return tuple(timeframe for timeframe in TIMEFRAMES if timeframe.ms >= spacing_ms)

@@ -1,6 +1,7 @@
 """The tape: recorded rows in event time; no way of cutting them loses, doubles or moves one (replay.md 1-5)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from connectors.tape import Tape
 from lotus import bar
 from lotus.columns import Columns
 from lotus.feed import Slice
-from lotus.kernel import Series
+from lotus.kernel import NEVER_MS, Series
 from lotus.records import BarKind, Bars, Samples, Ticks
 from lotus.timeframe import Timeframe
 from tests.conformance.laws import digest
@@ -176,7 +177,7 @@ def test_the_quote_volume_of_a_bar_is_estimated_in_the_order_that_the_spec_names
 # ticks
 
 
-def tape_of_ticks(frame: pl.DataFrame, tmp_path: Path, **span: int) -> Tape:
+def tape_of_ticks(frame: pl.DataFrame, tmp_path: Path, **span: int | bool) -> Tape:
     return Tape(Inputs(ticks=(TicksFile("v", written(frame, tmp_path / "ticks.parquet")),), **span))  # type: ignore[arg-type]
 
 
@@ -234,6 +235,38 @@ def test_nothing_is_expected_of_a_tick_series_after_the_minute_of_its_last_tick(
     _, outputs = bar.step(bar.BarConfig(), None, piece.ticks[0][1])
     assert outputs.bars.last_ms == START + 2 * MINUTE
     assert outputs.bars.watermark_ms == START + HOUR
+
+
+def test_an_open_end_is_no_end(tmp_path: Path) -> None:
+    tape = tape_of_ticks(ticks(4), tmp_path, end_ms=START + HOUR, open_ended=True)
+    (piece,) = tape.slices()
+    _, outputs = bar.step(bar.BarConfig(), None, piece.ticks[0][1])
+    assert outputs.bars.last_ms == NEVER_MS
+    prices = BarsFile("v", Timeframe.M1, written(bars(3), tmp_path / "bars.parquet"))
+    dominance = written(samples(2, START - 3 * DAY), tmp_path / "dominance.parquet")
+    inputs = Inputs(bars=(prices,), dominance=dominance, open_ended=True)
+    (piece,) = Tape(inputs).slices()
+    assert piece.raw[0][1].rows.last_ms == piece.samples[0][1].last_ms == NEVER_MS
+
+
+def test_with_an_open_end_history_ends_where_the_first_clock_begins(tmp_path: Path) -> None:
+    times = {"BTC": [HOUR + 70 * SECOND, HOUR + 50 * SECOND, HOUR + 5 * MINUTE], "ETH": [3 * HOUR] * 3}
+    frame = pl.concat([ticks(3, token).with_columns(ts=START + pl.Series(at)) for token, at in times.items()])
+    warm_up = pl.concat([bars(300, token) for token in times])
+    inputs = Inputs(
+        ticks=(TicksFile("v", written(frame, tmp_path / "ticks.parquet")),),
+        history=(HistoryFile("v", Timeframe.M1, written(warm_up, tmp_path / "warm.parquet")),),
+    )
+    assert warmed(Tape(inputs)) == {"BTC": START + HOUR - MINUTE, "ETH": START + 3 * HOUR - MINUTE}
+    assert Tape(inputs).manifest.start_ms == START + HOUR
+    live = Tape(replace(inputs, open_ended=True))
+    assert warmed(live) == {"BTC": START + HOUR, "ETH": START + HOUR}
+    assert live.manifest.start_ms == START + HOUR + MINUTE
+
+
+def warmed(tape: Tape) -> dict[str, int]:
+    """The last bar of history of each series."""
+    return {one.token: int(raw.history[0][1].ts[-1]) for one, raw in next(tape.slices()).raw}
 
 
 def test_ticks_keep_their_order_of_arrival_whatever_their_times(tmp_path: Path) -> None:
