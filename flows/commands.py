@@ -23,7 +23,8 @@ from connectors.simulator import Market
 from connectors.tape import SLICE_ROWS
 from flows import doctor, explain, screen, summary, warmup
 from flows.interrupt import stop_on_signals
-from flows.session import EPOCH, Report, Request, run
+from flows.replay_job import EPOCH
+from flows.session import Report, Request, run
 from flows.story_screen import print_story
 from flows.summary_screen import print_demo, print_summary
 from lotus.timeframe import Timeframe
@@ -133,7 +134,7 @@ def explain_command(
         migrate(connection)
         asked = explain.Asked(token, timeframe, moment(at), number, venue, run_id)
         story = explain.tell(connection, asked)
-    _show(story, as_json, print_story)
+    shown(story, as_json, print_story)
 
 
 @app.command("migrate")
@@ -141,14 +142,14 @@ def migrate_command(dsn: Dsn = None, as_json: Json = False) -> None:
     """Bring the tables of a database up to date."""
     with _database(dsn, wanted=True) as database, connect(_present(database)) as connection:
         applied = migrate(connection)
-    _show({"applied": applied}, as_json, screen.print_migrations)
+    shown({"applied": applied}, as_json, screen.print_migrations)
 
 
 @app.command("doctor")
 def doctor_command(dsn: Dsn = None, as_json: Json = False) -> None:
     """Check what a run needs: interpreter, packages, kernels, server, folders."""
     findings = doctor.examine(dsn)
-    _show([finding._asdict() for finding in findings], as_json, screen.print_findings)
+    shown([finding._asdict() for finding in findings], as_json, screen.print_findings)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(3)
 
@@ -166,7 +167,7 @@ def compile_command(
         warmup.compile_kernels()
     kernels, seconds = warmup.kernels(), round(time.perf_counter() - began, 1)
     told = {"kernels": kernels, "compiled": kernels - before, "seconds": seconds}
-    _show(told, as_json, screen.print_compiled)
+    shown(told, as_json, screen.print_compiled)
 
 
 @config_app.command("show")
@@ -179,8 +180,8 @@ def config_show(
     """The configuration after TOML and environment."""
     settings = load_settings(config, os.environ)
     rows = [vars_of(setting) for setting in settings.leaves() if resolved or setting.origin != "default"]
-    shown = rows if origin else [{"key": row["key"], "value": row["value"]} for row in rows]
-    _show({"hash": settings.digest(), "settings": shown}, as_json, screen.print_settings)
+    listed = rows if origin else [{"key": row["key"], "value": row["value"]} for row in rows]
+    shown({"hash": settings.digest(), "settings": listed}, as_json, screen.print_settings)
 
 
 @config_app.command("schema")
@@ -252,9 +253,9 @@ def _replay(request: Request, *, as_json: bool, explained: bool) -> None:
             report = run(request, advance, stopped=stop, tell=screen.note)
         if report.complete:
             told = _outcome(report, request, explained=explained)
-            _show(told, as_json, print_demo if explained else print_summary)
+            shown(told, as_json, print_demo if explained else print_summary)
             return
-    _show(summary.bare_summary(report), as_json, print_summary)
+    shown(summary.bare_summary(report), as_json, print_summary)
     resumes = request.dsn is not None and request.export is None
     screen.note(f"stopped; the same command {'goes on there' if resumes else 'starts from the beginning'}")
     if stop.signal is signal.SIGINT:
@@ -269,7 +270,8 @@ def _outcome(report: Report, request: Request, *, explained: bool) -> dict[str, 
         return {**told, "explained": summary.examples(connection, report.run_id)} if explained else told
 
 
-def _show(value: Any, as_json: bool, printer: Any) -> None:
+def shown(value: Any, as_json: bool, printer: Any) -> None:
+    """One JSON line, or what people read."""
     if as_json:
         sys.stdout.write(json.dumps(value, default=str) + "\n")
     else:

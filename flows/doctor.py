@@ -57,7 +57,8 @@ def _kernels() -> Finding:
 
 
 def _space() -> Finding:
-    folder = next(path for path in (state_folder(), *state_folder().parents) if path.exists())
+    # a folder that cannot be entered raises on exists()
+    folder = next(path for path in (state_folder(), *state_folder().parents) if os.access(path, os.F_OK))
     free = shutil.disk_usage(folder).free
     ok = free >= FREE_BYTES and os.access(folder, os.W_OK)
     return Finding("disk", ok, f"{free / 2**30:.0f} GiB free in {folder}", "" if ok else f"make room in {folder}")

@@ -136,7 +136,10 @@ def _refusal(row: Row, flags: list[Story]) -> Story:
     """The gate that stopped it, what was missing, and how its flag came about."""
     name = FLAG_OF[row["kind"]]
     flag = next((told for told in flags if told["flag"] == name), None)
-    return {**row, "operands": _parsed(row["operands"]), "flag": flag}
+    operands = _parsed(row["operands"])
+    if row["gate"] == "operator_halt":
+        operands["since"] = iso(operands.pop("since_ms"))
+    return {**row, "operands": operands, "flag": flag}
 
 
 def _posture(rows: list[Story]) -> Story | None:

@@ -11,6 +11,8 @@ import bytewax.operators as op
 from bytewax.dataflow import Stream
 from bytewax.operators import StatefulBatchLogic
 
+from connectors.snapshots import opened, seal, word
+from flows.ledger import Ledger
 from lotus.kernel import Step
 
 K = TypeVar("K")
@@ -23,17 +25,29 @@ Y = TypeVar("Y")
 Join = Callable[[Sequence[B]], B]
 
 
-class KernelLogic(StatefulBatchLogic[tuple[K, B], tuple[K, Out], S | None], Generic[K, C, S, B, Out]):
-    """Runs one kernel for one key. A kernel never modifies a state, so a snapshot is the state itself."""
+class KernelLogic(StatefulBatchLogic[tuple[K, B], tuple[K, Out], bytes], Generic[K, C, S, B, Out]):
+    """Runs one kernel for one key. A kernel never modifies a state, so a snapshot is the state itself, sealed."""
 
     def __init__(
-        self, step: Step[C, S, B, Out], config_of: Callable[[K], C], join: Join[B] | None, state: S | None
+        self,
+        step_id: str,
+        step: Step[C, S, B, Out],
+        config_of: Callable[[K], C],
+        join: Join[B] | None,
+        ledger: Ledger,
+        stored: bytes | None,
     ) -> None:
-        """Start from a recovered state, or from none."""
-        self._step, self._config_of, self._join, self._state = step, config_of, join, state
+        """Start from a recovered state, which is opened when it is first needed, or from none."""
+        self._step_id, self._step, self._config_of, self._join = step_id, step, config_of, join
+        self._ledger, self._stored = ledger, stored
+        self._key: str | None = None
+        self._state: S | None = None
+        self._word = 0
 
     def on_batch(self, values: list[tuple[K, B]]) -> tuple[list[tuple[K, Out]], bool]:
         """One output for each step, in order; with `join`, what arrived together is one step."""
+        if self._key is None:
+            self._wake(str(values[0][0]))
         outputs = []
         if self._join is not None:
             values = [(values[0][0], self._join([batch for _, batch in values]))]
@@ -42,9 +56,23 @@ class KernelLogic(StatefulBatchLogic[tuple[K, B], tuple[K, Out], S | None], Gene
             outputs.append((key, output))
         return outputs, StatefulBatchLogic.RETAIN
 
-    def snapshot(self) -> S | None:
+    def snapshot(self) -> bytes:
         """What the kernel returned last."""
-        return self._state
+        if self._stored is not None:
+            return self._stored  # nothing has come since the start
+        assert self._key is not None, "a kernel without a state has had a batch"
+        sealed = seal(self._state)
+        before, self._word = self._word, word(self._step_id, self._key, sealed)
+        self._ledger.enter(before, self._word)
+        return sealed
+
+    def _wake(self, key: str) -> None:
+        """Open what was stored; raises DamagedSnapshotError."""
+        self._key = key
+        if self._stored is not None:
+            self._state = opened(self._stored)
+            self._word = word(self._step_id, key, self._stored)
+            self._stored = None
 
 
 def kernel(
@@ -56,7 +84,10 @@ def kernel(
 ) -> Stream[tuple[K, Out]]:
     """Apply a kernel to every key of a stream."""
     keyed = op.map(f"{step_id}_key", up, lambda item: (str(item[0]), item))
-    stepped = op.stateful_batch(step_id, keyed, lambda state: KernelLogic(step, config_of, join, state))
+    full_id, ledger = f"{up.flow().flow_id}.{step_id}", Ledger.current()
+    stepped = op.stateful_batch(
+        step_id, keyed, lambda stored: KernelLogic(full_id, step, config_of, join, ledger, stored)
+    )
     return op.map(f"{step_id}_out", stepped, lambda item: item[1])
 
 

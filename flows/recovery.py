@@ -5,17 +5,15 @@ from the beginning and verifies what is written, which costs time and changes no
 import fcntl
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.recovery import RecoveryConfig
 
 from connectors.folders import recovery_folder
-
-PARTITIONS = 16  # resume time is quadratic in keys per partition
+from flows import stores
 
 
 class RunBusyError(RuntimeError):
@@ -25,43 +23,50 @@ class RunBusyError(RuntimeError):
 class Store:
     """The store of a run whose lock is held."""
 
-    def __init__(self, folder: Path, slice_rows: int) -> None:
-        """`folder` belongs to the run alone; positions in the store count slices of `slice_rows`."""
-        self._folder, self._path, self._made = folder, folder / "store", folder / "made"
-        self._slice_rows = str(slice_rows)
+    def __init__(self, folder: Path, meaning: str) -> None:
+        """`folder` belongs to the run alone; `meaning` says what the positions in the store mean."""
+        self.folder, self.meaning = folder, meaning
+        self._path, self._made = folder / "store", folder / "made"
 
     @property
     def begun(self) -> bool:
         """Whether there is something to go on from."""
         return self._made.exists()
 
+    @property
+    def path(self) -> Path:
+        """Where the engine's files are."""
+        return self._path
+
     def fault(self) -> str | None:
-        """What is wrong with its files; None if nothing is, or if there are none."""
+        """What is wrong with it; None if nothing is, or if there is none. All of it is looked at (flows/stores.py)."""
         if not self.begun:
             return None
-        if self._made.read_text() != self._slice_rows:
-            return "it counts slices of another length"
-        for number in range(PARTITIONS):
-            part = self._path / f"part-{number}.sqlite3"
-            if not part.exists():
-                return f"{part.name} is missing"
-            try:
-                with closing(sqlite3.connect(part)) as opened:
-                    found = str(opened.execute("pragma quick_check(1)").fetchone()[0])
-            except sqlite3.DatabaseError as error:
-                found = str(error)
-            if found != "ok":
-                return f"{part.name}: {found}"
+        if self._made.read_text() != self.meaning:
+            return f"it was made for {self._made.read_text()}, not for {self.meaning}"
+        try:
+            stores.read_cut(self._path)
+        except stores.DamagedStoreError as error:
+            return str(error)
         return None
 
     def config(self) -> RecoveryConfig:
         """For the engine; a new store is made where there is none."""
         if not self.begun:
-            shutil.rmtree(self._path, ignore_errors=True)  # half made
-            self._path.mkdir(mode=0o700)
-            init_db_dir(self._path, PARTITIONS)
-            self._made.write_text(self._slice_rows)
+            self.clear()
+            stores.write_store(self._path, {})
+            self.complete()
         return RecoveryConfig(self._path)
+
+    def clear(self) -> None:
+        """Remove what is half made."""
+        shutil.rmtree(self._path, ignore_errors=True)
+
+    def complete(self) -> None:
+        """From now on there is a store."""
+        written = self._made.with_suffix(".part")
+        written.write_text(self.meaning)
+        written.replace(self._made)
 
     def discard(self) -> None:
         """Forget where the run stood."""
@@ -70,15 +75,15 @@ class Store:
 
     def remove(self) -> None:
         """Leave nothing behind: the run is complete."""
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
 
 @contextmanager
-def held(run_id: str, slice_rows: int) -> Iterator[Store]:
+def held(run_id: str, meaning: str) -> Iterator[Store]:
     """The store of a run, for this process alone; raises RunBusyError."""
     lock = _locked(run_id)
     try:
-        yield Store(recovery_folder(run_id), slice_rows)
+        yield Store(recovery_folder(run_id), meaning)
     finally:
         lock.close()
 

@@ -60,6 +60,45 @@ def print_migrations(story: dict[str, Any]) -> None:
     OUT.print("applied " + ", ".join(story["applied"]) if story["applied"] else "the tables are up to date")
 
 
+def print_topics(found: list[dict[str, Any]]) -> None:
+    """The topics of a deployment."""
+    for topic in found:
+        OUT.print(f"{topic['topic']:<24} {topic['partitions']:>4}  {topic['writer']:<10} {', '.join(topic['nouns'])}")
+
+
+def print_up(told: dict[str, Any]) -> None:
+    """Where everything is."""
+    OUT.print(f"Kafka      {told['brokers']}")
+    OUT.print(f"Postgres   {escape(told['dsn'])}")
+    OUT.print(f"directory  {escape(told['directory'])}  (logs/, state/, servers)")
+    OUT.print(f"running    {told['mode']}, feed {told['feed']}; Ctrl-C or `lotus down` ends it")
+
+
+def print_status(children: list[tuple[str, str, int]], found: Any) -> None:
+    """One line on how a deployment goes."""
+    processes = ", ".join(f"{name} {state}" + (f" (start {n})" if n > 1 else "") for name, state, n in children)
+    reached = f"complete to {found.reached}" if found.reached else "no minute closed yet"
+    OUT.print(f"{reached:<29} {found.counts}; {escape(processes)}")
+
+
+def print_down(story: dict[str, Any]) -> None:
+    """What became of a deployment."""
+    OUT.print("ended" if story["ended"] else f"nothing runs in {escape(story['directory'])}")
+
+
+def print_command(story: dict[str, Any]) -> None:
+    """A command that was written."""
+    OUT.print(f"{story['action']} {escape(story['token'])}: written as {story['command_id']}")
+
+
+def print_fetched(found: list[dict[str, Any]]) -> None:
+    """What was downloaded."""
+    for one in found:
+        gaps = f", {len(one['gaps'])} gaps" if one["gaps"] else ""
+        refused = f", {len(one['refused'])} refused" if one["refused"] else ""
+        OUT.print(f"{escape(one['token']):<10} {one['timeframe']:<4} {one['rows']:>8,} candles{gaps}{refused}")
+
+
 def print_findings(findings: list[dict[str, Any]]) -> None:
     """What the doctor found."""
     for finding in findings:

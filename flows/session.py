@@ -3,42 +3,25 @@
 import hashlib
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-
-from bytewax.outputs import FixedPartitionedSink
-from bytewax.recovery import RecoveryConfig
 
 from connectors.export import ExportWriter
 from connectors.inputs import Inputs
-from connectors.memory import CallSink
 from connectors.parquet import content_digest
-from connectors.postgres.connection import connect
-from connectors.postgres.migrate import migrate
-from connectors.postgres.run import Run, begin, complete
-from connectors.postgres.sink import ReplaySink
-from connectors.postgres.writer import Count, DatabaseBehindError
+from connectors.postgres.run import Run
+from connectors.postgres.streams import Count
 from connectors.revision import code_revision
 from connectors.settings import Settings
 from connectors.simulator import Market, Simulator
-from connectors.slices import FeedSource
 from connectors.tape import SLICE_ROWS, Tally, Tape
-from flows import recovery, replay
-from flows.engine import run_flow
 from flows.interrupt import Stopped, never
-from lotus.feed import Feed, Slice
+from flows.replay_job import EPOCH, Job, Progress, Tell, Watched, nobody, unwatched
 from lotus.plan import Plan
 from lotus.timeframe import Timeframe
-from lotus.written import Written
-
-EPOCH = timedelta(seconds=1)  # bounds what a crash makes us compute again; never what is written
-Progress = Callable[[int, int], None]
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -90,36 +73,9 @@ class Report:
         return self.done_slices == self.slices
 
 
-class Watched:
-    """A feed whose slices are counted, and which ends early when the run is stopped."""
-
-    def __init__(self, feed: Feed, stopped: Stopped) -> None:
-        """Ask `stopped` before each slice."""
-        self.manifest = feed.manifest
-        self._feed, self._stopped = feed, stopped
-        self.first = self.done = self.bars = 0
-
-    def slices(self, position: int = 0) -> Iterator[Slice]:
-        """The slices from number `position` on."""
-        self.first = self.done = position
-        pieces = self._feed.slices(position)
-        while not self._stopped():
-            piece = next(pieces, None)
-            if piece is None:
-                return
-            self.done += 1
-            self.bars += sum(len(raw.rows.rows) for _, raw in piece.raw)
-            self.bars += sum(int((~chunk.rows.heartbeat).sum()) for _, chunk in piece.ticks)
-            yield piece
-
-
-def nobody(_text: str) -> None:
-    """Nobody listens."""
-
-
 def run(
     request: Request,
-    progress: Progress = lambda _done, _of: None,
+    progress: Progress = unwatched,
     *,
     stopped: Stopped = never,
     tell: Tell = nobody,
@@ -133,15 +89,15 @@ def run(
     tape = None if request.market else Tape(request.inputs, request.slice_rows)
     feed = Watched(tape or Simulator(request.market or Market()), stopped)
     plan = Plan(request.settings.config, feed.manifest, request.timeframes)
-    identity = describe(request)
-    run_id = request.run_id or identity_digest(identity)
-    export = ExportWriter(request.export, run_id) if request.export else None
-    job = _Job(request, plan, feed, Identity(run_id, identity), export, progress, tell)
+    row = _row(request)
+    export = ExportWriter(request.export, row.run_id) if request.export else None
+    meaning = f"slices of {request.slice_rows} rows"
+    job = Job(row, plan, feed, meaning, export, request.epoch, request.takeover, progress, tell)
     counts = job.without_database() if request.dsn is None else job.into_database(request.dsn)
-    if export is not None and feed.done == feed.manifest.slices:
+    if export is not None and feed.complete:
         export.close()
     return Report(
-        run_id=run_id,
+        run_id=row.run_id,
         tally=tape.tally if tape else Tally(feed.bars, feed.bars, 0),
         slices=feed.manifest.slices,
         seconds=time.perf_counter() - began,
@@ -169,7 +125,7 @@ def describe(request: Request) -> dict[str, Any]:
     return {
         "files": files,
         "market": asdict(request.market) if request.market else None,
-        "span": [inputs.start_ms, inputs.end_ms],
+        "span": [inputs.start_ms, inputs.end_ms, *(["open"] if inputs.open_ended else [])],
         "tokens": sorted(inputs.tokens),
         "timeframes": sorted(request.timeframes, key=lambda timeframe: timeframe.rank),
         "config": request.settings.digest(),
@@ -182,89 +138,15 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True)
-class Identity:
-    """The id of a run and what it stands for."""
-
-    run_id: str
-    parts: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """A run that is planned, and where its rows go."""
-
-    request: Request
-    plan: Plan
-    feed: Watched
-    identity: Identity
-    export: ExportWriter | None
-    progress: Progress
-    tell: Tell
-
-    def without_database(self) -> dict[str, Count]:
-        """Count the rows, and export them if that was asked for."""
-        rows: Counter[str] = Counter()
-
-        def take(items: list[Written]) -> None:
-            for item in items:
-                rows[item.noun] += len(item.rows)
-            if self.export is not None:
-                self.export.write(items)
-
-        self._run(CallSink(take))
-        return {noun: Count(inserted=count) for noun, count in rows.items()}
-
-    def into_database(self, dsn: str) -> Mapping[str, Count]:
-        """Replay into Postgres; a run that was interrupted goes on where its last epoch ended."""
-        with recovery.held(self.identity.run_id, self.request.slice_rows) as store:
-            with connect(dsn) as connection:
-                migrate(connection)
-                begin(connection, self._row())
-            if self.export is not None:
-                store.discard()  # files cannot resume
-            elif fault := store.fault():
-                self._start_anew(store, f"the recovery store cannot be used ({fault})")
-            try:
-                counts = self._written(dsn, store)
-            except (DatabaseBehindError, UnpicklingError, EOFError) as error:
-                self._start_anew(store, str(error))
-                counts = self._written(dsn, store)
-            if self.feed.done == self.feed.manifest.slices:
-                with connect(dsn) as connection:
-                    complete(connection, self.identity.run_id)
-                store.remove()
-        return counts
-
-    def _start_anew(self, store: recovery.Store, why: str) -> None:
-        store.discard()
-        self.tell(f"{why}: starting from the beginning; rows that are written already are verified")
-
-    def _written(self, dsn: str, store: recovery.Store) -> Mapping[str, Count]:
-        sink = ReplaySink(dsn, self.identity.run_id, takeover=self.request.takeover)
-        sinks = (sink,) if self.export is None else (sink, CallSink(self.export.write))
-        recovery_config = store.config() if self.export is None else None
-        try:
-            self._run(*sinks, recovery_config=recovery_config)
-            if self.feed.done == self.feed.manifest.slices:
-                return dict(sink.writer.finish())
-            return dict(sink.writer.counts)
-        finally:
-            sink.close()
-
-    def _run(self, *sinks: FixedPartitionedSink[Any, Any], recovery_config: RecoveryConfig | None = None) -> None:
-        flow = replay.build(self.plan, FeedSource(self.feed, self.progress), *sinks)
-        run_flow(flow, self.request.epoch, recovery_config)
-
-    def _row(self) -> Run:
-        request, parts = self.request, self.identity.parts
-        return Run(
-            run_id=self.identity.run_id,
-            created_by="lotus replay",
-            code_revision=parts["code"],
-            config_hash=request.settings.digest(),
-            config=json.loads(request.settings.as_json()),
-            inputs={key: parts[key] for key in ("files", "market", "tokens", "timeframes")},
-            span_from_ms=request.inputs.start_ms,
-            span_to_ms=request.inputs.end_ms,
-        )
+def _row(request: Request) -> Run:
+    parts = describe(request)
+    return Run(
+        run_id=request.run_id or identity_digest(parts),
+        created_by="lotus replay",
+        code_revision=parts["code"],
+        config_hash=request.settings.digest(),
+        config=json.loads(request.settings.as_json()),
+        inputs={key: parts[key] for key in ("files", "market", "tokens", "timeframes")},
+        span_from_ms=request.inputs.start_ms,
+        span_to_ms=request.inputs.end_ms,
+    )

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from rich.markup import escape
+
 from flows.flags import SCORES_OF
 from flows.screen import OUT
 from flows.words import moment, number, pairs, plain, signed, span, verdict
@@ -68,6 +70,9 @@ def _stopped(told: Story) -> str:
     """The gate that stopped a refusal and the smallest change that would have let it pass."""
     if told["gate"] == "precedence":
         return f"precedence: {told['operands']['sent'].lower()} was sent on this bar"
+    if told["gate"] == "operator_halt":
+        said = told["operands"]
+        return f"operator_halt: {escape(said['author'])} halted buys at {moment(said['since'])}, not resumed yet"
     short = f" by {abs(told['margin']):.6g}" if told["margin"] is not None else ""
     return f"{told['gate']} failed{short}: {pairs(told['operands'])}"
 

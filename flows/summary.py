@@ -4,7 +4,7 @@ from typing import Any
 
 from connectors.postgres import questions, read
 from connectors.postgres.connection import Connection
-from connectors.postgres.writer import Count
+from connectors.postgres.streams import Count
 from flows.explain import Story, iso, story_of
 from flows.session import Report
 from lotus.timeframe import Timeframe

@@ -1,7 +1,7 @@
 """Compile every kernel that a run can meet, without a server and without a market: `lotus compile`.
 
 Numba compiles a loop once per type of its arguments, so kernels are called as in a run: the river over two simulated
-days in this process; ticks, and the encoding of rows for Postgres, in a second one, because
+days in this process; ticks, and the encoding of rows for Postgres and of messages for Kafka, in a second one, because
 compiling is most of the set-up and uses one core.
 """
 
@@ -19,9 +19,12 @@ from connectors.kernel_cache import use_kernel_cache
 from connectors.nouns import NOUNS
 from connectors.postgres.copy_rows import RowEncoder, constant_fields
 from connectors.postgres.marks import START, Stream, encode_marks
+from connectors.postgres.outbox import write_messages
 from connectors.postgres.row_bytes import CHAIN_START
 from connectors.simulator import START_MS, Market, Simulator
 from connectors.tape import Tape
+from connectors.topics import topics
+from flows.rehearsal import Rehearsal
 from flows.sums import score_sums
 from lotus import bar, river
 from lotus.config import Config
@@ -69,6 +72,21 @@ def call_edges() -> None:
             _, outputs = bar.step(Config().bar, None, chunk)
             for written in bars_written((Lane(one.token, one.venue, Timeframe.M1), outputs.bars)):
                 _encode(written)
+    call_messages()
+
+
+def call_messages() -> None:
+    """The kernels between messages and rows: a minute in memory, and the bytes of an outbox."""
+    play = Rehearsal(tokens=("BTC",))
+    play.trade("BTC", START_MS, price="100", size="1")
+    play.trade("BTC", START_MS - MINUTE_MS // 4, price="101", size="1")
+    play.clock(START_MS + 2 * MINUTE_MS)
+    for topic in topics():
+        play.messages(topic)
+    text, one = np.frombuffer(b"lotus", dtype=np.uint8), np.array([len(b"lotus")])
+    nothing = np.zeros(1, dtype=np.int64)
+    out = np.empty(1024, dtype=np.uint8)
+    write_messages(text, one, text, one, text, one, one, nothing, np.ones(1, dtype=np.int64), nothing, 0, one, out)
 
 
 def _ticks(folder: Path) -> Inputs:
@@ -96,7 +114,7 @@ def _encode(written: Written) -> None:
     layout = noun.layout()
     prefix = constant_fields(len(layout), ["run", *map(str, written.lane)])
     RowEncoder(written.noun, layout, noun.order).encode(prefix, written.rows, int(CHAIN_START), _drop)
-    encode_marks("run", 1, {Stream(written.noun, *map(str, written.lane)): START}, _drop)
+    encode_marks("run", "", 1, {Stream(written.noun, *map(str, written.lane)): START}, _drop)
 
 
 def _drop(_block: memoryview) -> None:

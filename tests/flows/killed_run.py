@@ -2,10 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+from psycopg import sql
 
 from connectors.kernel_cache import use_kernel_cache
 
@@ -13,6 +16,8 @@ use_kernel_cache()
 
 from connectors import sample  # noqa: E402 - kernels come after their cache
 from connectors.postgres import sink  # noqa: E402
+from connectors.postgres.copy_rows import Send  # noqa: E402
+from connectors.postgres.streams import Streams  # noqa: E402
 from connectors.postgres.writer import ReplayWriter  # noqa: E402
 from flows import cli, warmup  # noqa: E402
 
@@ -42,15 +47,26 @@ class ForgetfulWriter(ReplayWriter):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Read no marks."""
         super().__init__(*arguments, **options)
-        self._ahead = {}
+        self._streams.ahead = {}
+
+
+class LossyStreams(Streams):
+    """What a lossy writer writes with."""
+
+    @contextmanager
+    def copying(self, statement: sql.Composed, point: str | None = None) -> Iterator[Send]:
+        """Drop the rows of one commit, never its marks."""
+        with super().copying(statement, point) as send:
+            yield (lambda _block: None) if point is not None and self.commit_number == LOST_COMMIT else send
 
 
 class LossyWriter(ReplayWriter):
     """Negative control: one commit has the marks of its rows and not the rows."""
 
-    def _take(self, commit: Any, table: Any, stream: Any, rows: Any, send: Callable[[memoryview], object]) -> None:
-        lost = self._commit_number == LOST_COMMIT
-        super()._take(commit, table, stream, rows, (lambda _block: None) if lost else send)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Rows go where rows go to be lost."""
+        super().__init__(*arguments, **options)
+        self._streams.__class__ = LossyStreams
 
 
 def replay(arguments: list[str], state: Path, told: Path, writer: type[ReplayWriter] = ReplayWriter) -> None:

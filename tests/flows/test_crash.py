@@ -26,7 +26,8 @@ from connectors.postgres import read
 from connectors.postgres.connection import Connection, connect
 from connectors.postgres.migrate import migrate
 from connectors.postgres.server import EmbeddedPostgres
-from connectors.postgres.writer import NondeterministicReplayError, ReplayWriter
+from connectors.postgres.streams import NondeterministicReplayError
+from connectors.postgres.writer import ReplayWriter
 from connectors.settings import load_settings
 from flows import session
 from flows.session import Request
@@ -258,7 +259,7 @@ def test_the_recovery_store_of_another_run_is_not_used(stage: Stage, whole: dict
     assert "belongs to run one" in told
     assert stage.hashes("other") == whole
     code, told = stage.finish("one")
-    assert "slices of another length" in told, "positions of a store mean nothing for other slices"
+    assert "it was made for slices of" in told, "positions of a store mean nothing for other slices"
     assert (code, stage.hashes("one")) == (0, whole)
 
 

@@ -29,6 +29,7 @@ STEPS = {
     "dominance",
     "driver_grid",
     "grid",
+    "mending",
     "position",
     "posture",
     "rollup",
