@@ -5,7 +5,7 @@ import sys
 
 from connectors.kernel_cache import use_kernel_cache
 
-NAMES = ("engine", "ticks", "sink", "replay", "growth")
+NAMES = ("engine", "ticks", "kafka_ticks", "sink", "replay", "growth", "latency", "recovery")
 
 
 def main() -> None:

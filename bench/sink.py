@@ -23,7 +23,8 @@ from connectors.postgres.copy_rows import HEADER, TRAILER, RowEncoder, constant_
 from connectors.postgres.migrate import migrate
 from connectors.postgres.row_bytes import CHAIN_START
 from connectors.postgres.server import EmbeddedPostgres
-from connectors.postgres.writer import Item, ReplayWriter, copy_statement
+from connectors.postgres.streams import copy_statement
+from connectors.postgres.writer import Item, ReplayWriter
 from lotus.columns import Column, Columns, Kind
 from lotus.lane import Lane
 from lotus.timeframe import Timeframe
@@ -66,7 +67,7 @@ def measured(dsn: str, connection: Connection, noun: str) -> dict[str, Any]:
     for _ in range(REPEATS + 1):
         with connect(dsn) as fresh:  # both begin with a backend that has touched nothing
             raw.append(timed(connection, noun, lambda: copy_raw(fresh, noun, finished)))
-        connection.execute("truncate mark, lease")
+        connection.execute("truncate mark, writer_unit")
         with closing(ReplayWriter(dsn, RUN)) as writer:
             sink.append(timed(connection, noun, lambda: write_sink(writer, batches)))
     raw, sink = raw[1:], sink[1:]  # the first turn warms the compiled loop and the server's buffers
@@ -120,7 +121,7 @@ def encoded(noun: str, batch: list[Item]) -> list[bytes]:
     entry = NOUNS[noun]
     encoder = RowEncoder(noun, entry.layout(), entry.order)
     parts: list[bytes] = []
-    for _, lane, rows in batch:
+    for _, lane, rows, *_ in batch:
         prefix = constant_fields(len(entry.layout()), [RUN, *lane])
         encoder.encode(prefix, rows, int(CHAIN_START), lambda block: parts.append(bytes(block)))
     return parts
@@ -131,7 +132,7 @@ def encode_only(noun: str, batches: list[list[Item]]) -> None:
     entry = NOUNS[noun]
     encoder = RowEncoder(noun, entry.layout(), entry.order)
     for batch in batches:
-        for _, lane, rows in batch:
+        for _, lane, rows, *_ in batch:
             encoder.encode(constant_fields(len(entry.layout()), [RUN, *lane]), rows, int(CHAIN_START), len)
 
 

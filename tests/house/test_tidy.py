@@ -12,6 +12,7 @@ ROOMS = ("lotus", "schemas", "connectors", "flows")
 LONGEST_FILE_LINES = 400
 LONGEST_FUNCTION_LINES = 70
 VAGUE_NAMES = {"utils", "helpers", "common", "misc", "manager", "base", "core", "data", "new", "old", "v2", "simple"}
+SHARED_BY_FLOWS = ("flows.operators", "flows.stages")
 CLOCKS = {
     "time",
     "random",
@@ -93,7 +94,7 @@ def test_numba_enters_by_one_door() -> None:
 
 def test_every_output_of_a_flow_is_a_partitioned_sink() -> None:
     banned = re.compile(
-        r"\b(DynamicSink|StatelessSinkPartition|EventClock|SystemClock|KafkaSink|KafkaSource|bytewax\.operators\.windowing)\b"
+        r"\b(DynamicSink|StatelessSinkPartition|EventClock|SystemClock|bytewax\.connectors|bytewax\.operators\.windowing)\b"
     )
     guilty = {
         p.relative_to(ROOT): m.group() for p in files("flows", "connectors") if (m := banned.search(p.read_text()))
@@ -115,7 +116,7 @@ def test_flows_do_not_import_each_other() -> None:
     dataflows = [p for p in files("flows") if re.search(r"^def build\(", p.read_text(), re.MULTILINE)]
     assert dataflows
     for path in dataflows:
-        siblings = {n for n in imports(path) if n.startswith("flows.") and not n.startswith("flows.operators")}
+        siblings = {n for n in imports(path) if n.startswith("flows.") and not n.startswith(SHARED_BY_FLOWS)}
         assert not siblings, f"{path.relative_to(ROOT)} imports {siblings}: flows meet through streams, not imports"
 
 
@@ -129,11 +130,13 @@ def test_flows_do_not_import_each_other() -> None:
     ],
 )
 def test_no_loose_ends(pattern: str) -> None:
-    own = Path(__file__).resolve()
+    exempt = {Path(__file__).resolve()}
+    if "skip" in pattern:
+        exempt.add(ROOT / "tests" / "brokers.py")  # a broker that cannot be had is reported as not run
     guilty = [
         f"{p.relative_to(ROOT)}:{number}"
         for p in files(*ROOMS, "tests", "bench")
-        if p.resolve() != own
+        if p.resolve() not in exempt
         for number, line in enumerate(p.read_text().splitlines(), 1)
         if re.search(pattern, line)
     ]
