@@ -9,13 +9,19 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
   $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 
-.PHONY: help run test check bench lock clean setup setup-dev
+.PHONY: help run up down test check bench chaos image-test lock clean setup setup-dev
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 run: setup  ## replay the real market sample through the whole river and explain what was decided
 	@$(BIN)/lotus run
+
+up: setup  ## Kafka, Postgres, every flow and a simulated market as child processes; Ctrl-C ends them
+	@$(BIN)/lotus up
+
+down:  ## end what `lotus up --detach` started
+	@$(BIN)/lotus down
 
 test: setup-dev  ## all tests; starts the servers it needs and stops them
 	@$(BIN)/python -m pytest
@@ -29,6 +35,12 @@ check: setup-dev  ## ruff, mypy --strict, import contracts, house tests
 
 bench: setup-dev  ## measure; prints figures as ratios to a baseline of the same run
 	@$(BIN)/python -m bench
+
+chaos: setup-dev  ## break things for hours: kills, faults, twins, fuzz; prints a line for each check
+	@$(BIN)/python -m tests.chaos
+
+image-test: setup-dev  ## build the image and run it for real, where containers can be had
+	@$(BIN)/python -m tests.image
 
 setup: $(VENV)/.run  ## install what `run` needs and compile the kernels
 setup-dev: $(VENV)/.dev
