@@ -24,7 +24,7 @@ down:  ## end what `lotus up --detach` started
 	@$(BIN)/lotus down
 
 test: setup-dev  ## all tests; starts the servers it needs and stops them
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup-dev  ## ruff, mypy --strict, import contracts, house tests
 	@$(BIN)/ruff format --check .

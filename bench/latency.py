@@ -1,4 +1,4 @@
-"""A live minute, from the heartbeat that closes it to its decisions: `python -m bench.latency [CLOSES [MODE ...]]`.
+"""A live minute, from its last heartbeat to its decisions: `python -m bench.latency [CLOSES [TOKENS [MODE ...]]]`.
 
     produce of the heartbeat --> flows --> (a) promise of the minute committed --> relay --> (b) visible
 
@@ -45,13 +45,15 @@ Pair = tuple[list[float], list[float]]  # seconds to committed, seconds to visib
 def main(arguments: Sequence[str] = ()) -> None:
     """Both modes after the baseline."""
     use_kernel_cache()
-    closes = int(arguments[0]) if arguments else Scale().closes
+    usual = Scale()
+    closes, tokens = [int(text) for text in arguments[:2]] + [usual.closes, usual.tokens][len(arguments[:2]) :]
+    scale = Scale(tokens=tokens, closes=closes)
     with tempfile.TemporaryDirectory(prefix="lotus-bench-") as folder:
         Path(folder).chmod(0o711)  # the user that Postgres runs as passes through
         with servers(Path(folder)) as where:
             baseline = empty_path(where)
-            for mode in arguments[1:] or MODES:
-                measured(where, Mode(mode), Scale(closes=closes), baseline)
+            for mode in arguments[2:] or MODES:
+                measured(where, Mode(mode), scale, baseline)
 
 
 def measured(where: Servers, mode: Mode, scale: Scale, baseline: Pair) -> None:

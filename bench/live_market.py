@@ -51,7 +51,7 @@ E8 = 100_000_000
 SIGMA = 0.0008  # of a minute
 SEED = 17
 WARM_UP_SECONDS = 900.0
-SETTLE_SECONDS, SETTLED_CLOSES, SETTLED_SECONDS = 2.0, 3, 1.0
+SETTLE_SECONDS, SETTLED_CLOSES, SETTLED_SECONDS, MOST_SETTLE_SECONDS = 2.0, 3, 1.0, 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +300,7 @@ def fed(deployment: Deployment, scale: Scale, started: Callable[[], object]) -> 
 
 def _settle(deployment: Deployment, feeder: Feeder) -> None:
     """Close single minutes until they are promised soon: the first epochs keep all of the warm-up."""
-    give_up = time.monotonic() + WARM_UP_SECONDS
+    give_up = time.monotonic() + MOST_SETTLE_SECONDS
     quick = 0
     while quick < SETTLED_CLOSES and time.monotonic() < give_up:
         time.sleep(SETTLE_SECONDS)

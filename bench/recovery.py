@@ -1,4 +1,4 @@
-"""From SIGKILL to up to date again: `python -m bench.recovery [KILLS]`.
+"""From SIGKILL to up to date again: `python -m bench.recovery [KILLS [TOKENS]]`.
 
     trades, beats  ----------------------------------------------->
     fused flow     =======X  pause, process, store, leases, relay ==========
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     """All kills in one deployment."""
     use_kernel_cache()
     kills = int(arguments[0]) if arguments else KILLS
-    scale = Scale()
+    scale = Scale(tokens=int(arguments[1])) if len(arguments) > 1 else Scale()
     with tempfile.TemporaryDirectory(prefix="lotus-bench-") as folder:
         Path(folder).chmod(0o711)  # the user that Postgres runs as passes through
         with servers(Path(folder)) as where:

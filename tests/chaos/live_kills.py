@@ -114,7 +114,8 @@ def failpoint_kills(stand: Stand, seed: int, n: int) -> Outcome:
                 found = killed_at_points(dsn, connection, stand.place("writer"), [point], seed + number)
                 tally.hit(not found.missed)
                 tally.failures += found.wrong
-    return tally.outcome("C02", seed, figure=f"{len(POINTS)} points", bar="every point hit, 0 mismatches")
+    figure, bar = f"{len(POINTS)} points", "every point hit, 0 mismatches"
+    return tally.outcome("C02", seed, figure=figure, bar=bar, bar_met=not tally.void)
 
 
 def _rescale_points(stand: Stand, chance: random.Random, tally: Tally) -> None:

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from connectors import failpoints
-from connectors.postgres.live_writer import LiveSnapshot, LiveWriter
-from connectors.postgres.units import LeaseHeldError, LeaseLostError
-from lotus.written import Written
-from tests.connectors.live_rows import batches, opened
+from connectors.kernel_cache import use_kernel_cache
+
+use_kernel_cache()  # in the process that others are forked from, too
+
+from connectors import failpoints  # noqa: E402 - kernels come after their cache
+from connectors.postgres.live_writer import LiveSnapshot, LiveWriter  # noqa: E402
+from connectors.postgres.units import LeaseHeldError, LeaseLostError  # noqa: E402
+from lotus.written import Written  # noqa: E402
+from tests.connectors.live_rows import batches, opened  # noqa: E402
 
 BATCHES = batches(60, rows=2)  # made once: processes are forked from one that has imported this
 HELD, LOST = 3, 4  # exit codes
