@@ -23,7 +23,7 @@ from connectors.simulator import DAY_MS, START_MS, Market
 from connectors.tape import Tape
 from connectors.tick_market import TickMarket
 from connectors.topics import specs, topics
-from flows import screen
+from flows import screen, warmup
 from flows.commands import ConfigFile, Json, app, shown
 from flows.feeding import input_log
 from flows.interrupt import stop_on_signals
@@ -82,6 +82,9 @@ def flow_command(
     settings = load_settings(config, os.environ)
     servers = servers_of(brokers, kafka, dsn, registry, settings.live)
     source = SourceConfig(batch_messages=batch, max_ahead_ms=settings.live.ahead_ms) if batch else None
+    if not warmup.kernels():  # compiling inside the first transaction would look like a process that hangs
+        screen.note("compiling the kernels")
+        warmup.compile_kernels()
     job = Job(name, _share(share), settings, servers, takeover=takeover, rebuild=rebuild, source=source)
     with stop_on_signals() as stop:
         run(job, stop, screen.note)

@@ -8,6 +8,7 @@ watermark follows the rows that it covers in the same transaction, once every la
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
@@ -211,10 +212,11 @@ class LiveWriter:
         units.settled(self._connection, self._units)
 
     def close(self) -> None:
-        """Give the units back and disconnect."""
+        """Give the units back and disconnect. Who was ended by a successor has nothing left to give back."""
         if not self._connection.closed:
             if self._connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-                units.release(self._connection, self._units)
+                with suppress(psycopg.OperationalError):
+                    units.release(self._connection, self._units)
             self._connection.close()
 
     def _commit(self, batch: list[Window], rises: Mapping[Target, int]) -> None:

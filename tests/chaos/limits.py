@@ -17,7 +17,7 @@ from tests.live.rescaling import pieces
 
 MOST_BYTES = 256 * 2**20
 SHARE = 0.1
-STORE_MB = 32
+STORE_MB = 256
 
 
 def resident_bytes(process: Process) -> int:
