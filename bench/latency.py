@@ -35,6 +35,7 @@ from tests.live.deployment import Deployment, Mode
 MODES = ("fused", "separate")
 PATHS = 300  # rounds of the baseline
 REST_SECONDS = 0.02  # between two of them
+CLOSE_SECONDS = 2.0  # longer than an epoch: what a close changed is kept before the next one, as in a real minute
 CALM_CLOSES = 5  # after the start, not counted
 LATE_SECONDS = 30.0  # a promise that has not come by then is missing
 TIMEOUT_SECONDS = 10.0
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     use_kernel_cache()
     usual = Scale()
     closes, tokens = [int(text) for text in arguments[:2]] + [usual.closes, usual.tokens][len(arguments[:2]) :]
-    scale = Scale(tokens=tokens, closes=closes)
+    scale = Scale(tokens=tokens, closes=closes, close_seconds=CLOSE_SECONDS)
     with tempfile.TemporaryDirectory(prefix="lotus-bench-") as folder:
         Path(folder).chmod(0o711)  # the user that Postgres runs as passes through
         with servers(Path(folder)) as where:

@@ -274,5 +274,6 @@ def shown(value: Any, as_json: bool, printer: Any) -> None:
     """One JSON line, or what people read."""
     if as_json:
         sys.stdout.write(json.dumps(value, default=str) + "\n")
+        sys.stdout.flush()  # what is said afterwards on stderr comes afterwards
     else:
         printer(value)

@@ -170,7 +170,7 @@ class RowEncoder:
         space = PIECE_ROWS * (int(sizes.max()) + self._cell_bytes * len(self.columns)) + blob.size
         if self._out.size < space:
             self._out = np.empty(space, dtype=np.uint8)
-        joined_prefixes = np.concatenate(prefixes) if len(prefixes) > 1 else prefixes[0]
+        joined_prefixes = np.concatenate(prefixes)  # also of one: a loop has one type of arguments
         prefix_ends, rows = sizes.cumsum(), int(lane_ends[-1])
         for first in range(0, rows, PIECE_ROWS):
             used = row_bytes.write_rows(

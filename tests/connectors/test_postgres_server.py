@@ -69,7 +69,7 @@ def test_a_way_that_is_closed_is_found(tmp_path: Path) -> None:
     (closed / "server").mkdir(parents=True)
     stranger = Account("stranger", 4_000_000, 4_000_000, switched=True)
     for parent in (*tmp_path.parents[:-1], tmp_path):
-        if parent.owner() == tmp_path.owner() and parent.name.startswith(("pytest", "test")):
+        if parent.owner() == tmp_path.owner() and parent.name.startswith(("pytest", "popen", "test")):
             parent.chmod(0o755)
     closed.chmod(0o750)
     assert enterable(closed / "server", stranger) == closed

@@ -8,10 +8,12 @@ import argparse
 import json
 import os
 import random
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -85,9 +87,10 @@ def through(deployment: Deployment, recording: Recording, counts: Sequence[int],
     deployment.flow("drivers")
     before, happened = 1, []
     for part, after in zip(parts, counts, strict=False):
+        stood = _bars(deployment)
         processes = _started(deployment, before)
         deployment.pour(part)
-        _progress(deployment)
+        _progress(deployment, stood)
         time.sleep(chance.uniform(EARLIEST_SECONDS, LATEST_SECONDS))
         for process in processes:
             assert process.running, f"{process.name} ended with {process.popen.returncode}: {process.said()}"
@@ -138,14 +141,26 @@ def _started(deployment: Deployment, of: int) -> list[Process]:
     return [deployment.flow(FLOW, f"{index}/{of}", "--takeover") for index in range(of)]
 
 
-def _progress(deployment: Deployment) -> None:
+def _progress(deployment: Deployment, before: list[int]) -> None:
     """Until every share has done something."""
     give_up = time.monotonic() + WAIT_SECONDS
-    before = _bars(deployment)
-    while not all(now > then for now, then in zip(_bars(deployment), before, strict=True)):
+    while not (_advanced(before, _bars(deployment)) and all(map(_snapshotted, stores(deployment)))):
         deployment.look()
         assert time.monotonic() < give_up, "no progress"
         time.sleep(0.02)
+
+
+def _advanced(before: list[int], after: list[int]) -> bool:
+    return all(now > then for now, then in zip(after, before, strict=True))
+
+
+def _snapshotted(folder: Path) -> bool:
+    """Whether an epoch has been completed."""
+    for part in (folder / "store").glob("*.sqlite3"):
+        with closing(sqlite3.connect(part)) as opened:
+            if opened.execute("select 1 from fronts").fetchone():
+                return True
+    return False
 
 
 def _bars(deployment: Deployment) -> list[int]:
@@ -175,10 +190,11 @@ def main() -> None:
                 live = recording.live("live", f"chaos{number}-")
                 with Deployment(KafkaAddress(broker.brokers), dsn, folder / str(number), live) as deployment:
                     deployment.create()
-                    done += through(deployment, recording, COUNTS, chance)
+                    happened = through(deployment, recording, COUNTS, chance)
+                    done += happened
                     found = differences(deployment, expected)
                     failures += bool(found)
-                    sys.stdout.write(json.dumps({"round": number, "differences": found}) + "\n")
+                    sys.stdout.write(json.dumps({"round": number, "differences": found, "happened": happened}) + "\n")
     told = {"id": "C09", "seed": asked.seed, "n": len(done), "failures": failures, "void": 0, "bar": 0}
     sys.stdout.write(json.dumps(told) + "\n")
     sys.exit(1 if failures or not done else 0)

@@ -194,7 +194,7 @@ def test_a_bar_waits_for_the_board() -> None:
     _, late = stood([(USDT_1H, records(Timeframe.H1, HOUR, "b"))], HOUR)
     state, scenes = kernel.step(config, state, (("board", late),))
     assert scenes.rows.posture.ts.tolist() == [0]
-    assert scenes.watermark_ms == HOUR
+    assert scenes.watermark_ms == 2 * HOUR - 1  # the next one, which waits, is known at 2 * HOUR
     _, scenes = kernel.step(config, state, (("board", Chunk(Board.empty(), 2 * HOUR)),))
     assert scenes.rows.posture.sentence.tolist() == ["unchanged; active: USDT.d BUY 1h (A -0.325, E +0.325)."]
 
