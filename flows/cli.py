@@ -47,6 +47,7 @@ from connectors.postgres.run import AnotherRunError  # noqa: E402
 from connectors.postgres.streams import DatabaseBehindError, NondeterministicReplayError  # noqa: E402
 from connectors.postgres.units import LeaseHeldError, LeaseLostError  # noqa: E402
 from connectors.settings import SettingsError  # noqa: E402
+from connectors.snapshots import DamagedSnapshotError  # noqa: E402
 from flows import (  # noqa: E402, F401 - their verbs join the others
     commands_gateway,
     commands_live,
@@ -64,7 +65,7 @@ EXIT_CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
     ((OutageError, TailTimeoutError), SERVER),  # the exceptions among what follows: start the process again
     ((InputError, SettingsError, PlanError, ArchiveError, DigestError, AddressError, OpsAddressError), REFUSED),
     ((TopicMismatchError, RegistryError, LogError, TopicLostError, ExpiredError, StoreEmptyError), REFUSED),
-    ((ForeignTargetError, WeakDurabilityError, MessageTooLargeError), REFUSED),
+    ((ForeignTargetError, WeakDurabilityError, MessageTooLargeError, DamagedSnapshotError), REFUSED),
     ((NoServerError, UnreachableError, MigrationRefusedError, DatabaseBehindError, psycopg.Error), SERVER),
     ((NoBrokerError, BrokersUnreachableError, NothingYetError, IngestError, VenueError), SERVER),
     ((RelayError, PublishError, TailError, IntakeError, KafkaException), SERVER),

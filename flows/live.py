@@ -89,6 +89,8 @@ class Job:
             raise PlanError(f"there is no flow '{self.flow}': the flows are {', '.join(FLOWS)}")
         if self.flow in UNDIVIDED and not self.share.whole:
             raise PlanError(f"the flow {self.flow} needs all partitions: give it the share 0/1")
+        if not self.share.partitions(self.settings.live.partitions):
+            raise PlanError(f"the share {self.share} has none of the {self.settings.live.partitions} partitions")
 
     @property
     def live(self) -> LiveConfig:
