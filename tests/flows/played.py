@@ -110,13 +110,25 @@ class Played:
     script: Mapping[int, Speech] = field(default_factory=dict)
     silent: frozenset[int] = frozenset()
     hears: Hearing | None = None
-    log: MemoryLog = field(default_factory=lambda: MemoryLog(PARTITIONS))
-    promises: dict[tuple[str, str], int] = field(default_factory=dict)
+    _log: MemoryLog = field(init=False, default_factory=lambda: MemoryLog(PARTITIONS))
+    _promises: dict[tuple[str, str], int] = field(init=False, default_factory=dict)
     manifest: Manifest = field(init=False)
 
     def __post_init__(self) -> None:
         self.manifest = self.scene.manifest
-        self.log.source = self.scene.source
+        self._log.source = self.scene.source
+
+    @property
+    def log(self) -> MemoryLog:
+        """The log of the whole life."""
+        assert self.rows, "living writes the log"
+        return self._log
+
+    @property
+    def promises(self) -> dict[tuple[str, str], int]:
+        """Watermark of each noun and lane at the end of the life."""
+        assert self.rows, "living gives the promises"
+        return self._promises
 
     @cached_property
     def rows(self) -> Tables:
@@ -126,13 +138,13 @@ class Played:
         if self.hears is None:
             for number in range(len(self.scene.minutes)):
                 self._live(number)
-            feed_ = self.scene.again(self.log, self.plan, SPAN_MS)
+            feed_ = self.scene.again(self._log, self.plan, SPAN_MS)
         for items in river.run(self.plan, feed_):
             written += items
             for item in items:
-                self.promises[item.noun, str(item.lane)] = item.watermark_ms
+                self._promises[item.noun, str(item.lane)] = item.watermark_ms
             for speech in self.hears(items) if self.hears else ():
-                speech(self.log)
+                speech(self._log)
         return tables(written)
 
     def slices(self, position: int = 0) -> Iterator[Slice]:
@@ -151,7 +163,7 @@ class Played:
         for partition, messages in enumerate(minute):
             self._append(partition, messages[:1])
         if number in self.script:
-            self.script[number](self.log)
+            self.script[number](self._log)
         for partition, messages in enumerate(minute):
             self._append(partition, [one for one in messages[1:] if self._gets_through(number, one)])
 
@@ -159,11 +171,11 @@ class Played:
         return number not in self.silent or dict(message.headers)["noun"] != b"tick"
 
     def _append(self, partition: int, messages: Sequence[Archived]) -> None:
-        kept = self.log.kept[partition]
+        kept = self._log.kept[partition]
         kept += [message._replace(offset=len(kept) + place) for place, message in enumerate(messages)]
 
     def _unread(self, partition: int, read: list[int]) -> Part:
-        fresh = self.log.kept[partition][read[partition] :]
+        fresh = self._log.kept[partition][read[partition] :]
         read[partition] += len(fresh)
         return Part(partition, [message.offset for message in fresh], [message.value for message in fresh])
 
