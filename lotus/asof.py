@@ -7,6 +7,8 @@
 - A left row is released when the right's watermark has reached the time at which the row is known.
 - Rows in force (the latest of each lane) and rows still ahead are kept, superseded ones are dropped.
 - Without lanes there is nothing to wait for.
+- Hundreds of pairs may have the same right. What one of them made of it is remembered, and the rows in force that they
+  keep are the same objects, so the others find it.
 - What comes out is complete as far as the left is, or up to just before the first row that waits: the right brings no
   rows of its own.
 
@@ -27,8 +29,11 @@ from lotus.kernel import NEVER_MS, Chunk, Rows, first_fresh
 
 R = TypeVar("R", bound=Rows)
 L = TypeVar("L", bound=Rows)
+T = TypeVar("T")
 
 NOTHING_MS = -1
+SHARED = 16  # a timeframe has one or two at a time
+FEW = 256  # rows in force, not a day of rows that are still ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +174,14 @@ def step(
     rows = config.left.rows.concat(held)
     passed_ms = right.watermark_ms if config.lanes else NEVER_MS
     known = config.left.known(rows)
-    right_known, lane = _of_right(config, parts)
     count = first_fresh(known, passed_ms)
     released, waiting = _split(config.left.rows, rows, count)
     # no later left row can be known at or before this time
     clock_ms = max(left.watermark_ms, left.seen_ms) if waiting is None else int(known[count]) - 1
     complete_ms = left.watermark_ms if waiting is None else min(left.watermark_ms, clock_ms)
     chunk = Chunk(released, complete_ms, left.last_ms)
-    met = Met(chunk, known[:count], tuple(parts), _rows_in_force(known[:count], right_known, lane, config.lanes))
-    kept = _chosen(parts, _alive(right_known, lane, config.lanes, clock_ms))
-    return Meeting(_with_rows(left, waiting), _with_rows(right, kept)), met
+    seen, row, kept = _in_force(*_of_right(config, parts), known[:count].tobytes(), clock_ms)
+    return Meeting(_with_rows(left, waiting), _with_rows(right, kept)), Met(chunk, known[:count], seen, row)
 
 
 def _without_left(
@@ -187,7 +190,8 @@ def _without_left(
     """Nothing to release: the right moves on by itself."""
     kept = state.right.rows
     if len(parts) > 1 or parts[0] is not kept or len(kept) > config.lanes:
-        kept = _chosen(parts, _alive(*_of_right(config, parts), config.lanes, max(left.watermark_ms, left.seen_ms)))
+        clock_ms = max(left.watermark_ms, left.seen_ms)
+        _, _, kept = _in_force(*_of_right(config, parts), _NO_TIMES.tobytes(), clock_ms)
     none = Chunk(nothing(config.left.rows), left.watermark_ms, left.last_ms)
     met = Met(none, _NO_TIMES, (nothing(config.right.rows),), _no_places(config.lanes))
     return Meeting(left, _with_rows(right, kept)), met
@@ -202,21 +206,76 @@ def _no_places(lanes: int) -> I64:
     return np.empty((0, lanes), np.int64)
 
 
-def _of_right(config: AsOf[L, R], parts: Sequence[R]) -> tuple[I64, I64]:
-    """When the rows of all parts are known, and the lane of each."""
-    if len(parts) == 1:
-        return np.array(config.right.known(parts[0])), np.array(config.lane(parts[0]))
-    return (
-        np.concatenate([config.right.known(part) for part in parts]),
-        np.concatenate([config.lane(part) for part in parts]),
-    )
+class _Same(Generic[T]):
+    """Something that equals itself alone."""
+
+    __slots__ = ("it",)
+
+    def __init__(self, it: T) -> None:
+        self.it = it
+
+    def __hash__(self) -> int:
+        return id(self.it)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.it is other.it
+
+
+Right = tuple[Stream[R], Callable[[R], I64], int, tuple[_Same[R], ...]]
+
+
+def _of_right(config: AsOf[L, R], parts: Sequence[R]) -> Right[R]:
+    """All that `_in_force` has to know of a right side."""
+    return config.right, config.lane, config.lanes, tuple([_Same(part) for part in parts])
+
+
+@lru_cache(maxsize=SHARED)
+def _in_force(
+    stream: Stream[R],
+    lane_of: Callable[[R], I64],
+    lanes: int,
+    same: tuple[_Same[R], ...],
+    left_known: bytes,
+    clock_ms: int,
+) -> tuple[tuple[R, ...], I64, R | None]:
+    """The parts of the right, the rows of them in force at each left row, and those that stay needed."""
+    parts = tuple(part.it for part in same)
+    known = np.concatenate([stream.known(part) for part in parts])
+    lane = np.concatenate([lane_of(part) for part in parts])
+    row = _rows_in_force(np.frombuffer(left_known, np.int64).copy(), known, lane, lanes)
+    kept = _chosen(parts, _alive(known, lane, lanes, clock_ms))
+    if isinstance(kept, Columns) and len(kept) <= FEW:
+        kept = _first_like(_Like(kept))
+    return parts, row, kept
+
+
+class _Like:
+    """Rows that equal others with the same content."""
+
+    __slots__ = ("content", "rows")
+
+    def __init__(self, rows: Columns) -> None:
+        self.rows = rows
+        self.content = tuple([getattr(rows, name).tobytes() for name in rows.layout()])
+
+    def __hash__(self) -> int:
+        return hash(self.content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Like) and type(self.rows) is type(other.rows) and self.content == other.content
+
+
+@lru_cache(maxsize=SHARED)
+def _first_like(like: _Like) -> Any:
+    """The same object for all that are alike: pairs whose states were read from a store find each other again."""
+    return like.rows
 
 
 def _with_rows(inbox: Inbox[R], rows: R | None) -> Inbox[R]:
     return Inbox(rows, inbox.watermark_ms, inbox.seen_ms, inbox.last_ms)
 
 
-def _chosen(parts: Sequence[R], rows: I64) -> R | None:
+def _chosen(parts: tuple[R, ...], rows: I64) -> R | None:
     """The rows at these ascending positions of the parts, or None."""
     chosen, start = [], 0
     for part in parts:

@@ -160,7 +160,7 @@ def step(config: BarConfig, state: BarState | None, chunk: Chunk[Ticks]) -> tupl
     journal, minutes, bars, revisions, rejects = _read(
         readonly(ticks.ts), readonly(ticks.heartbeat), readonly(ticks.price_e8), readonly(ticks.size_e8),
         readonly(ticks.side), readonly(ticks.seq), readonly(ticks.trade_id),
-        readonly(state.journal), readonly(state.minutes), cursor, _limits(config),
+        readonly(state.journal), readonly(state.minutes), cursor, *_limits(config),
     )  # fmt: skip
     watermark_ms = int(cursor[WATERMARK])
     following = BarState(watermark_ms, int(cursor[FORGOTTEN]), journal, minutes)
@@ -174,15 +174,18 @@ def step(config: BarConfig, state: BarState | None, chunk: Chunk[Ticks]) -> tupl
 
 
 def _rejects(rows: I64) -> Rejects:
+    if not len(rows):
+        return Rejects.empty()
     return Rejects(position=rows[:, 0].copy(), ts=rows[:, 1].copy(), reason=REASONS[rows[:, 2]])
 
 
 @compiled
 def _read(
     ts: I64, heartbeat: Flags, price: I64, size: I64, side: I8, seq: I64, trade_id: I64,
-    journal: I64, minutes_before: I64, at: I64, limits: Limits,
+    journal: I64, minutes_before: I64, at: I64, close_ms: int, seal_ms: int, future_ms: int, keep_ms: int,
 ) -> tuple[I64, I64, I64, I64, I64]:  # fmt: skip
-    """Read all rows; `at` is where the loop stands, updated in place."""
+    """Read all rows; `at` is where the loop stands, updated in place. The limits come one by one: that is quicker."""
+    limits = Limits(close_ms, seal_ms, future_ms, keep_ms)
     room, corrections = _bounds(ts, heartbeat, at[WATERMARK], limits)
     minutes = np.empty((len(minutes_before) + room, MINUTE_WIDTH), np.int64)
     minutes[: len(minutes_before)] = minutes_before

@@ -45,9 +45,11 @@ def unrolled(journal: I64, at: I64) -> I64:
 @compiled
 def rolled(ring: I64, at: I64) -> I64:
     """The remembered ticks of a ring, int64[n, 8]."""
-    journal = np.empty((at[TAIL] - at[HEAD], TICK_WIDTH), np.int64)
-    for t in range(at[HEAD], at[TAIL]):
-        journal[t - at[HEAD]] = ring[t & (len(ring) - 1)]
+    count, first = at[TAIL] - at[HEAD], at[HEAD] & (len(ring) - 1)
+    straight = min(count, len(ring) - first)  # the others stand at the beginning of the ring
+    journal = np.empty((count, TICK_WIDTH), np.int64)
+    journal[:straight] = ring[first : first + straight]
+    journal[straight:] = ring[: count - straight]
     return journal
 
 

@@ -174,9 +174,11 @@ def step(
 
 def _patched(state: MendState, patches: Patches) -> MendState:
     """Take in what is new of the log."""
+    state = replace(state, log_ms=max(state.log_ms, patches.watermark_ms))
+    if not (len(patches.candles) or len(patches.connections)):
+        return state
     candles = patches.candles.take(patches.candles.position > state.candle)
     links = patches.connections.take(patches.connections.position > state.link)
-    state = replace(state, log_ms=max(state.log_ms, patches.watermark_ms))
     if len(candles):
         joined = ReadCandles.concat([state.candles, candles])
         state = replace(state, candles=joined, candle=int(candles.position[-1]))

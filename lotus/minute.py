@@ -25,6 +25,7 @@ OPEN_TS, OPEN_SEQ, OPEN_ID, OPEN, CLOSE_TS, CLOSE_SEQ, CLOSE_ID, CLOSE = range(5
 HIGH, LOW, VALUE_HI, VALUE_LO, BASE_HI, BASE_LO, BUY_HI, BUY_LO = range(13, 21)
 MINUTE_WIDTH = 21
 PUBLISHED = (TRADES, OPEN, HIGH, LOW, CLOSE, VALUE_HI, VALUE_LO, BASE_HI, BASE_LO, BUY_HI, BUY_LO)
+_MEASURED = ("open", "high", "low", "close", "volume", "volume_base", "buy_volume")
 
 SIDE_BUY = int(Side.BUY)
 
@@ -114,15 +115,9 @@ def bars(minutes: I64) -> Bars:
     return Bars(
         ts=minutes[:, MINUTE].copy(),
         kind=np.full(rows, BarKind.REAL, np.int8),
-        open=_price(minutes, OPEN),
-        high=_price(minutes, HIGH),
-        low=_price(minutes, LOW),
-        close=_price(minutes, CLOSE),
-        volume=_amount(minutes, VALUE_HI, E16),
-        volume_base=_amount(minutes, BASE_HI, E8),
+        **_measured(minutes),
         volume_est=no,
         trades=minutes[:, TRADES].copy(),
-        buy_volume=_amount(minutes, BUY_HI, E16),
         bars_used=np.ones(rows, np.int64),
         coverage=np.ones(rows),
         gap_return=no,
@@ -138,14 +133,8 @@ def revisions(minutes: I64) -> BarRevisions:
         ts=minutes[:, MINUTE].copy(),
         rev=minutes[:, REV].copy(),
         known_ts=minutes[:, KNOWN].copy(),
-        open=_price(minutes, OPEN),
-        high=_price(minutes, HIGH),
-        low=_price(minutes, LOW),
-        close=_price(minutes, CLOSE),
-        volume=_amount(minutes, VALUE_HI, E16),
-        volume_base=_amount(minutes, BASE_HI, E8),
+        **_measured(minutes),
         trades=minutes[:, TRADES].copy(),
-        buy_volume=_amount(minutes, BUY_HI, E16),
     )
 
 
@@ -159,13 +148,12 @@ def _no_revisions() -> BarRevisions:
     return BarRevisions.empty()
 
 
-def _price(minutes: I64, at: int) -> F64:
-    """One column in quote units; dividing Python integers rounds correctly whatever their size."""
-    return np.array([value / E8 for value in minutes[:, at].tolist()], np.float64)
-
-
-def _amount(minutes: I64, at_high: int, unit: int) -> F64:
-    """One 128-bit sum as double, correctly rounded."""
-    highs, lows = minutes[:, at_high].tolist(), minutes[:, at_high + 1].tolist()
-    exact = [((high << 64) | (low & LOW_HALF)) / unit for high, low in zip(highs, lows, strict=True)]
-    return np.array(exact, np.float64)
+def _measured(minutes: I64) -> dict[str, F64]:
+    """Prices and sums in quote and base units; dividing Python integers rounds correctly whatever their size."""
+    columns = minutes.T.tolist()
+    prices = [[value / E8 for value in columns[at]] for at in (OPEN, HIGH, LOW, CLOSE)]
+    sums = [
+        [((high << 64) | (low & LOW_HALF)) / unit for high, low in zip(columns[at], columns[at + 1], strict=True)]
+        for at, unit in ((VALUE_HI, E16), (BASE_HI, E8), (BUY_HI, E16))
+    ]
+    return dict(zip(_MEASURED, np.array(prices + sums), strict=True))

@@ -4,10 +4,11 @@ A reader downstream needs warm-up rows and gaps, which no table holds. Rows that
 """
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 import numpy as np
 
-from lotus.columns import ABSENT, Objects
+from lotus.columns import ABSENT, Columns, Flags, Objects
 from lotus.intake import Signals, StateChanges
 from lotus.kernel import Chunk
 from lotus.lane import Lane
@@ -16,17 +17,20 @@ from lotus.timeframe import Timeframe
 from lotus.written import Written, bars_written, trend_written
 
 PARTITION = "partition:"
+_GAP = int(BarKind.GAP)
 _FLAG = "flag_"
 _SUMMARY = "flag_buy"  # any of the three buy flags: no event of its own
+_FLAGS = tuple(name for name in Trend.layout() if name.startswith(_FLAG) and name != _SUMMARY)
+_WORDS: Objects = np.array([name.removeprefix(_FLAG) for name in _FLAGS], dtype=np.object_)
+_flags_of = attrgetter(*_FLAGS)
 
 
 def bars_published(item: tuple[Lane, Chunk[Bars]]) -> Iterator[Written]:
     """Warm-up rows, gaps, then the bars."""
     lane, chunk = item
     rows = chunk.rows
-    if len(rows):
-        yield Written("bar_history", lane, rows.take(rows.history))
-        yield Written("gap", lane, rows.take(~rows.history & (rows.kind == BarKind.GAP)))
+    yield from _marked("bar_history", lane, rows, rows.history)
+    yield from _marked("gap", lane, rows, ~rows.history & (rows.kind == _GAP))
     yield from bars_written(item)
 
 
@@ -34,11 +38,13 @@ def trend_published(item: tuple[Lane, Chunk[Trend]]) -> Iterator[Written]:
     """Warm-up rows, changes of state, flags, then the engine records."""
     lane, chunk = item
     rows = chunk.rows
-    if len(rows):
-        yield Written("trend_history", lane, rows.take(rows.history))
-        live = rows.take(~rows.history)
-        yield Written("state_change", lane, _changes(live))
-        yield Written("signal", lane, _signals(live))
+    yield from _marked("trend_history", lane, rows, rows.history)
+    changed = (rows.state != rows.prev_state) & (rows.state != ABSENT) & ~rows.history
+    if changed.any():
+        yield Written("state_change", lane, _changes(rows.take(changed)))
+    up = np.array(_flags_of(rows)) & ~rows.history
+    if up.any():
+        yield Written("signal", lane, _signals(rows, up))
     yield from trend_written(item)
 
 
@@ -53,15 +59,20 @@ def refused_published(item: tuple[int, DeadLetters]) -> Iterator[Written]:
     yield Written("dead_letter", Lane(f"{PARTITION}{partition}", "", Timeframe.M1), dead)
 
 
-def _changes(rows: Trend) -> StateChanges:
-    changed = rows.take((rows.state != rows.prev_state) & (rows.state != ABSENT))
+def _marked(noun: str, lane: Lane, rows: Columns, marked: Flags) -> Iterator[Written]:
+    """The marked rows, if there are any."""
+    if marked.any():
+        yield Written(noun, lane, rows.take(marked))
+
+
+def _changes(changed: Trend) -> StateChanges:
     return StateChanges(changed.ts, changed.prev_state, changed.state, changed.exit_reason, changed.price)
 
 
-def _signals(rows: Trend) -> Signals:
-    """One row for each flag that is up, by bar and then in the order of the record."""
-    names = [name for name in Trend.layout() if name.startswith(_FLAG) and name != _SUMMARY]
-    up = np.stack([getattr(rows, name) for name in names], axis=1)
-    row, flag = np.nonzero(up)
-    words: Objects = np.array([name.removeprefix(_FLAG) for name in names], dtype=np.object_)
-    return Signals(rows.ts[row], words[flag], rows.price[row])
+def _signals(rows: Trend, up: Flags) -> Signals:
+    """One row for each flag that is up, by bar and then in the order of the record.
+
+    up  bool[flags, rows]
+    """
+    row, flag = np.nonzero(up.T)
+    return Signals(rows.ts[row], _WORDS[flag], rows.price[row])

@@ -13,7 +13,10 @@ A = TypeVar("A", bound=NDArray[np.generic])
 
 
 def readonly(column: A) -> A:
-    """A read-only view of a column; a copy only if it is strided."""
-    view = column.view() if column.flags.c_contiguous else column.copy()
+    """The column itself, or a read-only view of it; a copy only if it is strided."""
+    flags = column.flags
+    if flags.c_contiguous and not flags.writeable:
+        return column
+    view = column.view() if flags.c_contiguous else column.copy()
     view.flags.writeable = False
     return view

@@ -12,7 +12,7 @@ Rules
   filler, so that the grid knows where history ends.
 - History rows come first, once, as they are.
 - A coarser bar is known at the end of its bucket and at no other time. So up to just before the next end a timeframe
-  is complete, and it is silent until then.
+  is complete, and it is silent until then. The source is silent while it has neither rows nor a new promise.
 """
 
 from dataclasses import dataclass, replace
@@ -70,7 +70,7 @@ class RollupState:
     last_ts            start of the latest row
     sent_ts            start of the latest bar sent, per timeframe from the source on, -1 before the first
     buckets            under construction
-    told               up to where each coarser timeframe was said to be complete, and its end
+    told               up to where each timeframe, from the source on, was said to be complete, and its end
     """
 
     first_ts: int
@@ -102,15 +102,17 @@ def step(config: RollupConfig, state: RollupState | None, batch: Raw) -> tuple[R
     history = dict(batch.history)
     first_ts = state.first_ts if state.first_ts >= 0 or not len(rows) else int(rows.ts[0])
     first = _joined(history.get(config.source), state.sent_ts[0], rows)
-    outputs = [(config.source, Chunk(first, chunk.watermark_ms, chunk.last_ms))]
-    sent, told = [_last(first, state.sent_ts[0])], []
+    sent, told = [_last(first, state.sent_ts[0])], [(chunk.watermark_ms, chunk.last_ms)]
+    if not len(rows) and not history and told[0] == state.told[0]:
+        return state, ()
+    outputs = [(config.source, Chunk(first, *told[0]))]
     done, buckets = _folded(state.buckets, rows, spans, first_ts, chunk, begins=state.first_ts < 0)
     for place, timeframe in enumerate(coarser):
         before = state.sent_ts[1 + place]
         bars = _bars(done, place, timeframe.ms // config.source.ms) if done.held[place] else _no_bars()
         part = _joined(history.get(timeframe), before, bars)
         promise = _complete(chunk.watermark_ms, timeframe.ms), _end(chunk.last_ms, timeframe.ms)
-        if len(part) or promise != state.told[place]:
+        if len(part) or promise != state.told[1 + place]:
             outputs.append((timeframe, Chunk(part, *promise)))
         sent.append(_last(part, before))
         told.append(promise)
@@ -127,7 +129,7 @@ def _coarser(config: RollupConfig) -> tuple[tuple[Timeframe, ...], I64]:
 @lru_cache
 def _nothing(count: int) -> RollupState:
     none = Buckets(np.empty((count, 0, MEASURED)), np.empty((count, 0, COUNTED), np.int64), np.zeros(count, np.int64))
-    return RollupState(-1, -1, (-1,) * (1 + count), none, ((-2, -2),) * count)
+    return RollupState(-1, -1, (-1,) * (1 + count), none, ((-2, -2),) * (1 + count))
 
 
 def _complete(watermark_ms: int, span_ms: int) -> int:

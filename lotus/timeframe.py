@@ -5,10 +5,6 @@ A bucket is named by its start; its content is known at its end. All times are i
 
 from enum import StrEnum
 
-import numpy as np
-
-from lotus.columns import I64
-
 MINUTE_MS = 60_000
 
 
@@ -47,13 +43,3 @@ _MINUTES = {
 }
 TIMEFRAMES: tuple[Timeframe, ...] = tuple(Timeframe)
 _RANKS = {timeframe: rank for rank, timeframe in enumerate(TIMEFRAMES)}
-
-
-def bucket_start(ts_ms: I64, timeframe: Timeframe) -> I64:
-    """Start of the bucket that holds each time.
-
-    ts_ms    int64[n], ms UTC
-    returns  int64[n], ms UTC, floor(ts / tf) * tf
-    source   market-data.md 1
-    """
-    return np.asarray(ts_ms // timeframe.ms * timeframe.ms, dtype=np.int64)

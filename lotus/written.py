@@ -19,7 +19,9 @@ from lotus.timeframe import Timeframe
 
 R = TypeVar("R", bound=Columns)
 
+_GAP = int(BarKind.GAP)
 CANDLES = "candles:"  # refused candles of a token are a stream of their own, beside its refused ticks
+EXECUTIONS = "executions:"  # refused executions too
 
 
 class Written(NamedTuple):
@@ -42,7 +44,7 @@ def dead_written(dead: DeadLetters) -> Iterator[Written]:
 def bars_written(item: tuple[Lane, Chunk[Bars]]) -> Iterator[Written]:
     """Real and synthetic bars of every lane."""
     lane, chunk = item
-    dropped = chunk.rows.history | (chunk.rows.kind == BarKind.GAP)
+    dropped = chunk.rows.history | (chunk.rows.kind == _GAP)
     yield Written("bar", lane, _kept(chunk.rows, dropped), chunk.watermark_ms)
 
 
@@ -50,8 +52,10 @@ def ticks_written(item: tuple[Series, BarOutputs]) -> Iterator[Written]:
     """Corrections of tick-built bars, and the ticks that were refused."""
     series, outputs = item
     lane = Lane(series.token, series.venue, Timeframe.M1)
-    yield Written("bar_revision", lane, outputs.revisions)
-    yield Written("dead_letter", lane, _letters(f"ticks {series.venue}:{series.token}", outputs.rejects))
+    if len(outputs.revisions):
+        yield Written("bar_revision", lane, outputs.revisions)
+    if len(outputs.rejects):
+        yield Written("dead_letter", lane, _letters(f"ticks {series.venue}:{series.token}", outputs.rejects))
 
 
 def mended_written(item: tuple[Series, MendOutputs]) -> Iterator[Written]:
@@ -85,10 +89,16 @@ def posture_written(item: tuple[Lane, Chunk[Scenes]]) -> Iterator[Written]:
 def position_written(item: tuple[str, PositionOutputs]) -> Iterator[Written]:
     """Everything that an account did, refused and observed."""
     for out in item[1].lanes:
-        yield Written("refusal", out.lane, out.refusals)
-        yield Written("fill", out.lane, out.fills)
-        yield Written("position", out.lane, out.positions)
-        yield Written("episode", out.lane, out.episodes)
+        if len(out.unbooked):
+            yield Written("dead_letter", out.lane._replace(token=EXECUTIONS + out.lane.token), out.unbooked)
+        for noun, rows in (
+            ("refusal", out.refusals),
+            ("fill", out.fills),
+            ("position", out.positions),
+            ("episode", out.episodes),
+        ):
+            if len(rows):
+                yield Written(noun, out.lane, rows)
         yield Written("decision", out.lane, out.decisions, item[1].watermark_ms)
 
 

@@ -38,13 +38,16 @@ class CommandBox:
 
     def until(self, passed_ms: int) -> tuple[Commands, "CommandBox"]:
         """The commands read at or before `passed_ms`, and the box that keeps the others."""
-        count = first_fresh(self.waiting.ts, passed_ms)
+        count = first_fresh(self.waiting.ts, passed_ms) if len(self.waiting) else 0
         if not count:
             return Commands.empty(), self
         return self.waiting.take(slice(count)), replace(self, waiting=self.waiting.take(slice(count, None)))
 
     def _after(self, chunk: Chunk[Commands]) -> "CommandBox":
-        box = replace(self, watermark_ms=max(self.watermark_ms, chunk.watermark_ms))
+        watermark_ms = max(self.watermark_ms, chunk.watermark_ms)
+        box = CommandBox(self.waiting, watermark_ms, self.seen_ms, self.ids)
+        if not len(chunk):
+            return box
         fresh: list[int] = []
         ids = list(self.ids)
         for row, (ts, name) in enumerate(zip(chunk.rows.ts.tolist(), chunk.rows.command_id.tolist(), strict=True)):

@@ -17,7 +17,7 @@ from lotus.position.attempt import FRESH_ATTEMPT, TURNS, Attempt, Blocks, Turn, 
 from lotus.position.config import PositionConfig
 from lotus.position.episode import BUY_MARGINS, DX_MARGINS, NO_TALLY, DxWindow, Ended, Tally
 from lotus.position.gates import Halt, Moment
-from lotus.position.ledger import Fill, apply_fill
+from lotus.position.ledger import Fill, UnbookableError, apply_fill
 from lotus.position.marks import Bar, Window, marks_of
 from lotus.position.plan import Intent, plan, refused_empty_trim
 from lotus.position.pool import Fuel, PoolEvent, moved
@@ -39,6 +39,7 @@ class LaneState:
     written      what the last position row said
     unwritten    the record changed after the last bar
     fill_count   fills of a venue so far in its bar, by kind
+    reports      reports of a venue so far
     halt         the operator's command that stops buys
     """
 
@@ -53,6 +54,7 @@ class LaneState:
     unwritten: bool = False
     fill_bar: int = NONE_YET
     fill_count: tuple[int, ...] = (0,) * len(OrderKind)
+    reports: int = 0
     halt: Halt | None = None
 
 
@@ -76,7 +78,7 @@ class Desk:
         self._tally_s1, self._tally_s2 = state.tally_s1, state.tally_s2
         self._state, self._written, self._unwritten = state.state, state.written, state.unwritten
         self._fill_bar, self._fill_count = state.fill_bar, list(state.fill_count)
-        self._halt = state.halt
+        self._halt, self._reports = state.halt, state.reports
         self._columns = Window(scenes)
         self._marks = marks_of(scenes.trend, state.alarm)
         self._next_row, self._next_mark, self._next_zone = 0, 0, 0
@@ -131,6 +133,7 @@ class Desk:
             unwritten=self._unwritten,
             fill_bar=self._fill_bar,
             fill_count=tuple(self._fill_count),
+            reports=self._reports,
             halt=self._halt,
         )
 
@@ -301,12 +304,16 @@ class Desk:
         """An operator stops buys (a halt that runs goes on as it began), or lets them go on."""
         self._halt = halt and (self._halt or halt)
 
-    def book_of_venue(self, fill: Fill, ts: int) -> None:
-        """Apply a report of a venue that happened in the bar that opened at `ts`."""
+    def book_of_venue(self, fill: Fill, ts: int, known_ms: int) -> None:
+        """Apply a report of a venue, known in the bar that opened at `ts`, or write down why not."""
+        number, self._reports = self._reports, self._reports + 1
         if ts != self._fill_bar:
             self._fill_bar, self._fill_count = ts, [0] * len(OrderKind)
-        if self.book(fill, ts, self._fill_count[fill.kind]):
-            self._fill_count[fill.kind] += 1
+        try:
+            if self.book(fill, ts, self._fill_count[fill.kind]):
+                self._fill_count[fill.kind] += 1
+        except UnbookableError as error:
+            self.sheets.unbooked(number, error.reason, fill, known_ms)
 
     def book(self, fill: Fill, ts: int, sequence: int) -> bool:
         """Apply a fill: the ledger, then what counts as entered. Returns whether a row was written."""

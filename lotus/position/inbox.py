@@ -37,6 +37,8 @@ class Received(Generic[R]):
 
     def until(self, passed_ms: int) -> "tuple[R, Inbox[R]]":
         """The rows known at or before `passed_ms`, and the inbox that keeps the others."""
+        if not len(self.known_ms):
+            return self.rows, self.inbox
         count = first_fresh(self.known_ms, passed_ms)
         if count == len(self.rows):
             return self.rows, self.inbox
@@ -52,11 +54,12 @@ def receive(inbox: Inbox[R], rows: type[R], chunks: Iterable[Chunk[R]], known: C
     parts = [] if inbox.waiting is None else [inbox.waiting]
     watermark_ms, seen_ms = inbox.watermark_ms, inbox.seen_ms
     for chunk in chunks:
-        times = known(chunk.rows)
-        start = first_fresh(times, seen_ms)
-        if start < len(times):
-            parts.append(chunk.rows.take(slice(start, None)) if start else chunk.rows)
-            seen_ms = int(times[-1])
+        if len(chunk):
+            times = known(chunk.rows)
+            start = first_fresh(times, seen_ms)
+            if start < len(times):
+                parts.append(chunk.rows.take(slice(start, None)) if start else chunk.rows)
+                seen_ms = int(times[-1])
         watermark_ms = max(watermark_ms, chunk.watermark_ms)
     together = _together(rows, parts)
     return Received(together, known(together), Inbox(None, watermark_ms, seen_ms))

@@ -14,6 +14,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import localcontext
+from functools import lru_cache
 from typing import Any
 
 from lotus.columns import I64
@@ -27,7 +28,7 @@ from lotus.position.config import BlockScope, PositionConfig
 from lotus.position.desk import Board, Desk, LaneState
 from lotus.position.inbox import Inbox, receive
 from lotus.position.ledger import Fill
-from lotus.records import Decisions, Episodes, Executions, Fills, OrderKind, Positions, Refusals
+from lotus.records import DeadLetters, Decisions, Episodes, Executions, Fills, OrderKind, Positions, Refusals
 from lotus.scene import Scenes
 
 _BAR, _REPORT, _COMMAND = range(3)  # what comes first of one instant
@@ -91,7 +92,7 @@ class AccountState:
 
 @dataclass(frozen=True)
 class LaneOutputs:
-    """What one lane wrote down."""
+    """What one lane wrote down; `unbooked` are the executions that no order of ours explains."""
 
     lane: Lane
     decisions: Decisions
@@ -99,6 +100,7 @@ class LaneOutputs:
     fills: Fills
     positions: Positions
     episodes: Episodes
+    unbooked: DeadLetters
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def step(
     """Work on all bars whose inputs are complete.
 
     arrivals  (lane, chunk of scenes, executions or commands) in any interleaving
-    raises    ValueError for an execution without a kind, or of an order that is not open
+    raises    ValueError for an execution without a kind
     source    scaling.md 5, replay.md 6
     """
     state = state or _nothing_yet(config)
@@ -141,6 +143,9 @@ def step(
     bars = [received.until(passed_ms) for received in scenes]
     reports = [received.until(passed_ms) for received in executions]
     commands = [box.until(passed_ms) for box in boxes]
+    if not any(len(rows) for rows, _ in (*bars, *reports, *commands)):
+        following = _following(state.lanes, state.blocks, bars, reports, commands)
+        return following, PositionOutputs(tuple(map(_silent, config.lanes)), _complete_ms(following))
     with localcontext(CONTEXT):
         return _worked(config, state, bars, reports, commands)
 
@@ -194,16 +199,44 @@ def _worked(
         tracks[0].desk.run(tracks[0].rows)
     else:
         _in_event_time(tracks)
-    following = AccountState(
-        lanes=tuple(track.desk.lane_state() for track in tracks),
-        blocks=tuple(board.blocks for board in boards),
-        scenes=tuple(inbox for _, inbox in bars),
-        executions=tuple(inbox for _, inbox in reports),
-        commands=tuple(box for _, box in commands),
+    lanes = tuple([track.desk.lane_state() for track in tracks])
+    following = _following(lanes, tuple([board.blocks for board in boards]), bars, reports, commands)
+    return following, PositionOutputs(tuple([track.outputs() for track in tracks]), _complete_ms(following))
+
+
+def _following(
+    lanes: tuple[LaneState, ...],
+    blocks: tuple[Blocks, ...],
+    bars: list[tuple[Scenes, Inbox[Scenes]]],
+    reports: list[tuple[Executions, Inbox[Executions]]],
+    commands: list[tuple[Commands, CommandBox]],
+) -> AccountState:
+    return AccountState(
+        lanes=lanes,
+        blocks=blocks,
+        scenes=tuple([inbox for _, inbox in bars]),
+        executions=tuple([inbox for _, inbox in reports]),
+        commands=tuple([box for _, box in commands]),
     )
-    inboxes: tuple[Inbox[Any], ...] = (*following.scenes, *following.executions)
-    complete_ms = min([*(inbox.watermark_ms for inbox in inboxes), *(box.watermark_ms for _, box in commands)])
-    return following, PositionOutputs(tuple(track.outputs() for track in tracks), complete_ms)
+
+
+def _complete_ms(state: AccountState) -> int:
+    inboxes: tuple[Inbox[Any], ...] = (*state.scenes, *state.executions)
+    return min([*[inbox.watermark_ms for inbox in inboxes], *[box.watermark_ms for box in state.commands]])
+
+
+@lru_cache(maxsize=4096)
+def _silent(lane: Lane) -> LaneOutputs:
+    """Of a lane on which nothing happened."""
+    return LaneOutputs(
+        lane,
+        Decisions.empty(),
+        Refusals.empty(),
+        Fills.empty(),
+        Positions.empty(),
+        Episodes.empty(),
+        DeadLetters.empty(),
+    )
 
 
 class _Track:
@@ -247,7 +280,7 @@ class _Track:
         fill = self._reports[self._booked][1]
         self._booked += 1
         span_ms = self.lane.timeframe.ms
-        self.desk.book_of_venue(fill, ts_ms // span_ms * span_ms)
+        self.desk.book_of_venue(fill, ts_ms // span_ms * span_ms, ts_ms)
 
     def pass_by(self, ts_ms: int, *, included: bool) -> None:
         """Bars before a thing that was done elsewhere are not looked at because of it."""
@@ -264,6 +297,7 @@ class _Track:
             sheets.fills(),
             sheets.positions(),
             sheets.episodes(),
+            sheets.letters(self.lane),
         )
 
 

@@ -3,12 +3,14 @@
     order in flight --fill > 0--> amounts follow the fill, the gate is consumed
                     --fill 0, done (a rejection)--> nothing but the end of the order
                     --an id seen before--> nothing
+                    --no such order open, or more sold than held--> refused
 
 Paper fills and fills of a venue pass through the same function. Records are written from the kind and state of the
 order, never guessed.
 """
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import NamedTuple
 
 from lotus.paper import ZERO, Execution
@@ -18,6 +20,22 @@ from lotus.position.record import NONE_YET, SELLS, Bought, Order, Record, Trimme
 from lotus.records import OrderKind, PoolStatus
 
 SETTLED_IDS_KEPT = 64  # bound of the memory for duplicates of finished orders
+
+
+class Unbookable(StrEnum):
+    """Why a report of a venue cannot be booked."""
+
+    ORDER_NOT_OPEN = "order_not_open"
+    SOLD_TOO_MUCH = "sold_too_much"
+
+
+class UnbookableError(ValueError):
+    """A fill that no order of the record explains; nothing has changed."""
+
+    def __init__(self, reason: Unbookable, text: str) -> None:
+        """`reason` is a word of docs/bad-input.md, `text` says more."""
+        super().__init__(text)
+        self.reason = reason
 
 
 class Fill(NamedTuple):
@@ -51,7 +69,7 @@ class _Posting(NamedTuple):
 def apply_fill(config: PositionConfig, record: Record, fill: Fill) -> Booked:
     """The record after a fill.
 
-    raises  ValueError for a fill of an order that is not open, or one that sells more than is held
+    raises  UnbookableError for a fill of an order that is not open, or one that sells more than is held
     source  scaling.md 12
     """
     order, late = _order_of(record, fill)
@@ -72,7 +90,8 @@ def _order_of(record: Record, fill: Fill) -> tuple[Order | None, bool]:
             return order, late
     if fill.fill_id in record.settled:
         return None, False
-    raise ValueError(f"fill {fill.fill_id}: no open {fill.kind.name} order of {fill.order_ts}")
+    text = f"fill {fill.fill_id}: no open {fill.kind.name} order of {fill.order_ts}"
+    raise UnbookableError(Unbookable.ORDER_NOT_OPEN, text)
 
 
 def _resolved(record: Record, order: Order, *, late: bool, done: bool) -> Record:
@@ -89,7 +108,8 @@ def _cash(record: Record, posting: _Posting) -> Record:
     if order.kind in SELLS:
         qty = record.qty - execution.qty
         if qty < ZERO:
-            raise ValueError(f"{order.kind.name} sold {execution.qty}, held were {record.qty}")
+            text = f"{order.kind.name} sold {execution.qty}, held were {record.qty}"
+            raise UnbookableError(Unbookable.SOLD_TOO_MUCH, text)
         # "0" and not "0E-12": an empty position has one spelling
         return record._replace(qty=qty or ZERO, sells=record.sells + execution.usd)
     general = order.kind in (OrderKind.S1_ENTRY, OrderKind.S2_FLAT)

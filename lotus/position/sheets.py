@@ -1,4 +1,4 @@
-"""What a step writes: rows of five nouns, gathered in lists and turned into columns once."""
+"""What a step writes: rows of six nouns, gathered in lists and turned into columns once."""
 
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -6,15 +6,17 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from lotus.columns import I64, Columns
+from lotus.lane import Lane
 from lotus.position.attempt import Blocks
 from lotus.position.episode import MARGINS, Ended
 from lotus.position.gates import Gate
+from lotus.position.ledger import Fill
 from lotus.position.marks import Bar
 from lotus.position.plan import Intent, Refusal
 from lotus.position.pool import Pool
 from lotus.position.record import Record
 from lotus.position.wording import list_text, object_text, operands_text, value_text
-from lotus.records import Decisions, Episodes, Fills, OrderKind, Positions, Refusals, State, Status
+from lotus.records import DeadLetters, Decisions, Episodes, Fills, OrderKind, Positions, Refusals, State, Status
 
 C = TypeVar("C", bound=Columns)
 
@@ -78,6 +80,7 @@ class Sheets:
         self._fills: list[tuple[Any, ...]] = []
         self._positions: list[tuple[Any, ...]] = []
         self._episodes: list[tuple[Any, ...]] = []
+        self._unbooked: list[tuple[int, str, str]] = []
 
     def decided(self, bar: Bar, intent: Intent, pool: Pool, sentence: str) -> None:
         """A decision row."""
@@ -130,6 +133,17 @@ class Sheets:
                 _MARGINS_TEXT[episode.kind] % tally.margins if tally.margins else None,
             )
         )
+
+    def unbooked(self, number: int, reason: str, fill: Fill, known_ms: int) -> None:
+        """An execution that cannot be booked; `number` counts those of the lane from 0."""
+        row = {"ts": known_ms, **fill._asdict(), **fill.execution._asdict(), "kind": fill.kind.name}
+        del row["execution"]
+        self._unbooked.append((number, str(reason), operands_text(tuple(row.items()))))
+
+    def letters(self, lane: Lane) -> DeadLetters:
+        """All executions that could not be booked."""
+        source = f"executions {lane.venue}:{lane.token} {lane.timeframe}" if self._unbooked else ""
+        return _table(DeadLetters, [(source, *letter) for letter in self._unbooked])
 
     def decisions(self) -> Decisions:
         """All decision rows."""

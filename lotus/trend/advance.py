@@ -2,7 +2,9 @@
 
 bar --> indicators --> state --> EDX, VO_z, DX, OX --> flags --> record
               levels in force ----------------------------^
-              levels <-- close, after the record is made (4.6)
+              levels <-- waiting closes <-- close, after the record is made (4.6)
+
+Closes wait until the levels are built anew: between two builds nothing reads what they change.
 """
 
 from typing import NamedTuple
@@ -64,25 +66,28 @@ from lotus.trend.row import (
     VO_Z,
     Record,
 )
-from lotus.trend.states import next_state
+from lotus.trend.states import TRANSITIONS, next_state
 
 HIGH, LOW, CLOSE, VOLUME, VOLUME_BASE = range(5)
-PRICE_ROWS = 5
 
-SEEN, LAST_STATE, S3_START, EMERGENCY = range(4)
+SEEN, LAST_STATE, S3_START, EMERGENCY, WAITING = range(5)
+WAITING_ROOM = 64  # an hour of minutes: the longest time between two builds of an unbroken series
 _S2, _S3 = int(State.S2), int(State.S3)
+_BEFORE_S3 = frozenset({_S3, *(int(rule.before) for rule in TRANSITIONS if rule.after is State.S3 and rule.before)})
 
 
 class Memory(NamedTuple):
     """What the engine carries from bar to bar.
 
-    marks   int64[4]: engine bars seen; code of the last state, -1 none; bar_index on which S3 began, -1 none;
-            1 if the last record had emergency_exit
-    board   float64[rows, 2 * width], the last values of the indicators
+    marks    int64[5]: engine bars seen; code of the last state, -1 none; bar_index on which S3 began, -1 none;
+             1 if the last record had emergency_exit; how many closes wait
+    board    float64[rows, 2 * width], the last values of the indicators
+    waiting  float64[WAITING_ROOM], the latest closes, which the levels do not have yet
     """
 
     marks: I64
     board: F64
+    waiting: F64
     volume: VolumeZState
     edx: EdxState
     levels: LevelsState
@@ -91,22 +96,29 @@ class Memory(NamedTuple):
 def fresh_memory(config: TrendConfig) -> Memory:
     """No bar seen yet."""
     return Memory(
-        np.array([0, ABSENT, ABSENT, 0], dtype=np.int64),
+        np.array([0, ABSENT, ABSENT, 0, 0], dtype=np.int64),
         fresh_board(config),
+        np.zeros(WAITING_ROOM),
         fresh_volume_z(config.volume),
         fresh_edx(config.edx),
         fresh_levels(config.levels),
     )
 
 
-def copy_memory(memory: Memory) -> Memory:
-    """A copy that shares nothing."""
+def copy_memory(memory: Memory, rebuild: Flags) -> Memory:
+    """A copy that can take in the bars of `rebuild` (see `advance`); it shares what they will not change.
+
+    The levels change when closes stop waiting, EDX while the state is S3, which only certain states come before.
+    """
+    settles = bool(rebuild.any()) or memory.marks[WAITING] + len(rebuild) > WAITING_ROOM
+    decays = len(rebuild) > 1 or int(memory.marks[LAST_STATE]) in _BEFORE_S3
     return Memory(
         memory.marks.copy(),
         memory.board.copy(),
+        memory.waiting.copy(),
         copy_volume_z(memory.volume),
-        copy_edx(memory.edx),
-        copy_levels(memory.levels),
+        copy_edx(memory.edx) if decays else memory.edx,
+        copy_levels(memory.levels) if settles else memory.levels,
     )
 
 
@@ -142,7 +154,14 @@ def advance(params: TrendParams, memory: Memory, bars: F64, rebuild: Flags, reco
                 row[SCORE_OX] = overextension_terms(params.ox, row, state == _S3, terms)
             _judge(gates, levels, index, state, before, row, signs)
         _write(record, j, index, marks[S3_START], levels.meta[VERSION], row, signs)
-        levels_push(params.levels, levels, index, close, rebuild[j])
+        if rebuild[j] or marks[WAITING] == WAITING_ROOM:
+            for k in range(marks[WAITING]):
+                levels_push(params.levels, levels, index - marks[WAITING] + k, memory.waiting[k], False)
+            marks[WAITING] = 0
+            levels_push(params.levels, levels, index, close, rebuild[j])
+        else:
+            memory.waiting[marks[WAITING]] = close
+            marks[WAITING] += 1
         marks[SEEN] = index + 1
 
 

@@ -12,7 +12,6 @@ Source: uptrend-engine.md; the way to count fast: design/engine-speed.md.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,19 +19,33 @@ from lotus.columns import I64, Flags
 from lotus.kernel import Chunk, first_fresh, once
 from lotus.records import BarKind, Bars, Trend
 from lotus.timeframe import Timeframe
-from lotus.trend.advance import PRICE_ROWS, VOLUME, Memory, advance, copy_memory, fresh_memory
+from lotus.trend.advance import VOLUME, Memory, advance, copy_memory, fresh_memory
 from lotus.trend.config import TrendConfig
+from lotus.trend.packing import Packed, packed, unpacked
 from lotus.trend.params import TrendParams, trend_params
 from lotus.trend.row import HISTORY, as_trend, fresh_record
 
 NOTHING_SEEN_MS = -(2**63)
 
 
-class TrendState(NamedTuple):
-    """The engine between two batches: time of the last bar of any kind, ms UTC, and its memory."""
+@dataclass(frozen=True)
+class TrendState:
+    """The engine between two batches: time of the last bar of any kind, ms UTC, and its memory.
+
+    It is serialised without the places of its arrays that nothing has been written to yet, or that nobody will read.
+    """
 
     last_ms: int
     memory: Memory
+
+    def __getstate__(self) -> tuple[int, Packed]:
+        """What is kept of it."""
+        return self.last_ms, packed(self.memory)
+
+    def __setstate__(self, kept: tuple[int, Packed]) -> None:
+        """Back to arrays."""
+        object.__setattr__(self, "last_ms", kept[0])
+        object.__setattr__(self, "memory", unpacked(kept[1]))
 
 
 @dataclass(frozen=True)
@@ -57,20 +70,21 @@ def step(config: Engine, state: TrendState | None, chunk: Chunk[Bars]) -> tuple[
         return state, Chunk(Trend.empty(), chunk.watermark_ms, chunk.last_ms)
     last_ms = int(bars.ts[-1])
     bars = bars.take((bars.kind == BarKind.REAL) & (bars.close > 0.0))
-    memory = copy_memory(state.memory)
-    trend = _run(config, memory, bars)
+    if not len(bars):
+        return TrendState(last_ms, state.memory), Chunk(Trend.empty(), chunk.watermark_ms, chunk.last_ms)
+    rebuild = closes_levels(config.timeframe, bars.ts)
+    memory = copy_memory(state.memory, rebuild)
+    trend = _run(config, memory, bars, rebuild)
     return TrendState(last_ms, memory), Chunk(trend, chunk.watermark_ms, chunk.last_ms)
 
 
-def _run(config: Engine, memory: Memory, bars: Bars) -> Trend:
+def _run(config: Engine, memory: Memory, bars: Bars, rebuild: Flags) -> Trend:
     """Records of engine bars; `memory` moves on."""
-    prices = np.empty((PRICE_ROWS, len(bars)))
-    for place, column in enumerate((bars.high, bars.low, bars.close, bars.volume, bars.volume_base)):
-        prices[place] = column
+    prices = np.array((bars.high, bars.low, bars.close, bars.volume, bars.volume_base))
     volumes = prices[VOLUME:]
     volumes[~(volumes > 0.0)] = 0.0  # a bar without traded volume weighs nothing
     record = fresh_record(len(bars))
-    advance(_params(config), memory, prices, closes_levels(config.timeframe, bars.ts), record)
+    advance(_params(config), memory, prices, rebuild, record)
     record.signs[HISTORY, : len(bars)] = bars.history
     return as_trend(record, np.array(bars.ts))
 

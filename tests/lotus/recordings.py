@@ -11,11 +11,6 @@ from lotus.records import BarKind, Bars, Side, Ticks
 TICK_GRACE_MS = 5_000
 
 
-def recorded_bars(path: Path, token: str) -> Bars:
-    """All rows of a token; without volume they are fillers."""
-    return bars(pl.read_parquet(path).filter(pl.col("token") == token))
-
-
 def bars(table: pl.DataFrame) -> Bars:
     """The rows of a bar file, of one token."""
     high, low, close, volume_base = (table[name].to_numpy() for name in ("high", "low", "close", "volume"))

@@ -1,5 +1,6 @@
 """Two streams meet by event time, whatever order they arrive in."""
 
+import pickle
 from itertools import pairwise, permutations
 from typing import Any
 
@@ -94,6 +95,16 @@ def test_dead_rows_of_the_right_are_dropped() -> None:
     assert kept(state) == [98, 101, 102]
     state, _ = asof.step(ONE_LANE, state, (("left", Chunk(Marks.empty(), 102)),))
     assert kept(state) == [102]
+
+
+def test_pairs_with_the_same_right_keep_the_same_rows_also_after_a_store() -> None:
+    right, following = Chunk(marks(5, 15), 20), Chunk(marks(25), 30)
+    pairs = [asof.step(ONE_LANE, None, (("left", Chunk(marks(20), 20)), ("right", right)))[0] for _ in range(2)]
+    assert pairs[0].right.rows is pairs[1].right.rows is not None
+    pairs[1] = pickle.loads(pickle.dumps(pairs[1]))
+    pairs = [asof.step(ONE_LANE, pair, (("left", Chunk(marks(30), 30)), ("right", following)))[0] for pair in pairs]
+    assert pairs[0].right.rows is pairs[1].right.rows
+    assert kept(pairs[0]) == [25]
 
 
 def test_a_row_behind_the_promise_of_its_stream_trips() -> None:

@@ -100,25 +100,12 @@ def test_fills_within_a_bar_are_numbered_by_kind() -> None:
     assert {int(ts) for out in live.outputs for ts in out.fills.ts} == {live.stage.known_ms(-1)}
 
 
-def test_a_fill_of_no_open_order_is_an_error() -> None:
-    live = started()
-    with pytest.raises(ValueError, match="no open TRIM"):
-        live.report(TRIM, "x", "1", "1")
-
-
 def test_a_fill_without_a_kind_is_an_error() -> None:
     live = started()
     now = live.stage.known_ms(-1) + 1
     row = {"ts": now, "kind": -1, "fill_id": "x", "qty": Decimal(1), "usd": Decimal(1)}
     with pytest.raises(ValueError, match="no kind"):
         live.arrive(Chunk(Scenes.empty(), now), Chunk(rows_of(Executions, [row]), now))
-
-
-def test_selling_more_than_is_held_is_an_error() -> None:
-    live = holding()
-    live.bar(S3, 2.0, "trim", level=2.0)
-    with pytest.raises(ValueError, match="held were 600"):
-        live.report(TRIM, "x", "601", "1202")
 
 
 def test_an_exit_cancels_the_open_buy_and_sells_what_it_filled() -> None:

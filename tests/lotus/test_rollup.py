@@ -264,3 +264,12 @@ if len(VENUE) == 3:
             compared += len(agree)
             same += int(agree.sum())
         assert (compared, same) == (cases, equal)
+
+
+def test_a_source_without_news_is_silent() -> None:
+    state, _ = step(CONFIG, None, Raw(Chunk(rows(0), MINUTE_MS)))
+    again, out = step(CONFIG, state, Raw(Chunk(rows(), MINUTE_MS)))
+    assert again is state
+    assert out == ()
+    _, out = step(CONFIG, state, Raw(Chunk(rows(), 2 * MINUTE_MS)))
+    assert [(timeframe, chunk.watermark_ms) for timeframe, chunk in out] == [(Timeframe.M1, 2 * MINUTE_MS)]
