@@ -5,7 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from connectors.postgres.connection import connect
-from tests.chaos import hops, inputs, ledger, limits, live_kills, live_twins, poison, servers_down, writers
+from tests.chaos import (
+    hops,
+    hot_key,
+    inputs,
+    ledger,
+    limits,
+    live_kills,
+    live_twins,
+    many_keys,
+    poison,
+    servers_down,
+    soak,
+    writers,
+)
 from tests.chaos.by_tests import by_tests
 from tests.chaos.outcome import Outcome, Tally
 from tests.chaos.seeded import QUICK, SLOW, Ground
@@ -24,12 +37,13 @@ RESCALES_A_ROUND = len(rescaling.COUNTS)
 
 @dataclass(frozen=True)
 class Check:
-    """id; the fault; n of a full run; run: None where it is not built."""
+    """id; the fault; n of a full run; run: None where it is not built; by_name: run only when it is asked for."""
 
     id: str
     fault: str
     n: int
     run: Run | None = None
+    by_name: bool = False
 
 
 def rescales(stand: Stand, seed: int, n: int) -> Outcome:
@@ -64,7 +78,7 @@ def seeded(stand: Stand, seed: int, n: int) -> Outcome:
 
 
 CHECKS = (
-    Check("C01", "SIGKILL at random times of a replay", 40, by_tests("C01", CRASH, only="random_times")),
+    Check("C01", "replays with 20 SIGKILLs each at random times", 10, by_tests("C01", CRASH, only="random_times")),
     Check("C01-live", "SIGKILL at random times of a deployment", 200, live_kills.random_kills),
     Check("C02", "SIGKILL at each failpoint", 20, live_kills.failpoint_kills),
     Check("C03", "kill 50-500 ms after the start, and during recovery", 150, live_kills.early_kills),
@@ -104,8 +118,8 @@ CHECKS = (
     Check("C34-C35", "clock skew; time zones", 5, inputs.surroundings),
     Check("C36", "recovery disk full", 20, limits.store_disk_full),
     Check("C37", "recovery files damaged", 20, limits.store_damaged),
-    Check("C38", "10^4..10^6 keys", 0),
-    Check("C40", "slow keyed step, hot key", 0),
+    Check("C38", "10^4..10^6 keys", len(many_keys.SIZES), many_keys.many_keys),
+    Check("C40", "slow keyed step or sink, a hot key", len(hot_key.PARTS), hot_key.slow_and_hot),
     Check(
         "C41",
         "tick zoo",
@@ -124,6 +138,6 @@ CHECKS = (
     ),
     Check("C48", "random lives of pool, ledger, attempts, with crash and restore", 2_000_000, ledger.lives),
     Check("C49", "random cuts of every kernel", 100_000, inputs.splits),
-    Check("C50", "soak of 24 h", 0),
+    Check("C50", "minutes of a soak with random faults, then heal and drain", soak.MINUTES, soak.soak, by_name=True),
     Check("seeded", "seeded bugs are caught", len(BUGS), seeded),
 )

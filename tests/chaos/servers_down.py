@@ -40,11 +40,12 @@ def terminate(server: EmbeddedPostgres) -> None:
 
 
 def kill_backend(server: EmbeddedPostgres) -> None:
-    """kill -9 of one session's process; the server ends all others."""
+    """kill -9 of one session's process, if anybody is connected; the server ends all others."""
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         row = connection.execute("select min(pid) from pg_stat_activity where datname like 'chaos%'").fetchone()
     assert row is not None
-    os.kill(int(row[0]), signal.SIGKILL)
+    if row[0] is not None:
+        os.kill(int(row[0]), signal.SIGKILL)
 
 
 def stop_at_once(server: EmbeddedPostgres) -> None:
@@ -83,7 +84,7 @@ def postgres_faults(stand: Stand, seed: int, n: int) -> Outcome:
                     if code in {None, 0}:
                         tally.fail(f"{fault.__name__}: the process went on: {code}")
                         process.kill()
-                    _back(server)
+                    back(server)
                     process = again(deployment, process)
                 deployment.pour(parts[-1])
                 tally.failures += [f"round {number}: {one}" for one in stand.finished(deployment)]
@@ -100,7 +101,7 @@ def postgres_faults(stand: Stand, seed: int, n: int) -> Outcome:
     )
 
 
-def _back(server: EmbeddedPostgres) -> None:
+def back(server: EmbeddedPostgres) -> None:
     """Start it again once it is gone; one that never went is found running."""
     give_up = time.monotonic() + 30
     while server.running() and not _answers(server):
@@ -155,7 +156,7 @@ def _filled_up(
     deployment.pour(rest)
     code = ends(process)
     filler.unlink()
-    _back(server)
+    back(server)
     if process.running:
         process.kill()
     again(deployment, process)

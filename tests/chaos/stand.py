@@ -5,11 +5,12 @@ with Stand(folder) as stand, stand.deployment() as deployment: ...
 
 import contextlib
 import itertools
+import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,14 @@ from tests.live.rescaling import differences
 
 CRASHES_SHOW = {"restart_after_crash": "off"}  # a server that comes back by itself hides its crash
 PATIENT = {"watchdog_ms": 300_000}  # a machine that others use too is slow, and that is not the fault under test
+
+
+@dataclass(frozen=True)
+class Market:
+    """What is fed, and what must come of it."""
+
+    recording: Recording
+    expected: Expected
 
 
 class Stand:
@@ -84,9 +93,18 @@ class Stand:
     @cached_property
     def expected(self) -> Expected:
         """What an uninterrupted replay of it writes: the oracle."""
-        expected = replayed(self.recording, self.database())
+        return self.market(self.recording).expected
+
+    @property
+    def hour(self) -> Market:
+        """That recording and its oracle."""
+        return Market(self.recording, self.expected)
+
+    def market(self, recording: Recording) -> Market:
+        """Another recording, replayed too."""
+        expected = replayed(recording, self.database(), f"tape-{os.getpid()}")  # others may run the programme too
         assert expected.decisions.n > 0, "nothing is decided: this market would prove nothing"
-        return expected
+        return Market(recording, expected)
 
     def database(self, server: EmbeddedPostgres | None = None) -> str:
         """Dsn of a new database with all tables."""
@@ -97,23 +115,28 @@ class Stand:
 
     @contextlib.contextmanager
     def deployment(
-        self, dsn: str | None = None, address: KafkaAddress | None = None, **live: Any
+        self,
+        dsn: str | None = None,
+        address: KafkaAddress | None = None,
+        recording: Recording | None = None,
+        **live: Any,
     ) -> Iterator[Deployment]:
         """Topics and a run of its own; no process is left behind. `live` changes its section [live]."""
         assert self.compiled
         number = next(self._numbers)
-        config = replace(self.recording.live("live", f"chaos{number}-"), **{**PATIENT, **live})
+        config = replace((recording or self.recording).live("live", f"chaos{number}-"), **{**PATIENT, **live})
         folder = self.place("deployment")
         with Deployment(address or self.kafka, dsn or self.database(), folder, config) as deployment:
             deployment.create()
             yield deployment
         shutil.rmtree(folder, ignore_errors=True)
 
-    def finished(self, deployment: Deployment, dead: tuple[str, ...] = ()) -> list[str]:
+    def finished(self, deployment: Deployment, dead: tuple[str, ...] = (), market: Market | None = None) -> list[str]:
         """Wait for the end, stop, and say what is not as it would be without faults."""
-        deployment.wait(self.recording.end_ms, dead=dead)
+        fed = market or self.hour
+        deployment.wait(fed.recording.end_ms, dead=dead)
         codes = deployment.stop()
         wrong = [f"{name} ended with {code}" for name, code in codes.items() if code and name not in dead]
-        if deployment.outcome().decisions != self.expected.decisions:
+        if deployment.outcome().decisions != fed.expected.decisions:
             wrong.append("decisions on the topic are others")
-        return wrong + differences(deployment, self.expected)
+        return wrong + differences(deployment, fed.expected)
