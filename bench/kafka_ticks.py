@@ -19,23 +19,24 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
 
 from bench.measure import digest_of, report
 from connectors.avro.framing import SingleObject
+from connectors.collector import collect_rarely
 from connectors.kafka.broker import EmbeddedKafka
 from connectors.kafka.cluster import KafkaAddress, TopicSpec, ensure_topics
 from connectors.kafka.consumer import reading
-from connectors.kafka.inlet import Part
 from connectors.kafka.input_log import TICK, InputConfig, InputReader
 from connectors.kafka.intake import IntakeWriter
-from connectors.kafka.source import SourceConfig
+from connectors.kafka.source import SourceConfig, by_place, part_of
 from connectors.kernel_cache import use_kernel_cache
 from lotus import bar
 from lotus.bar import BarState
 from lotus.columns import F64
 from lotus.intake import Trades
 from lotus.kernel import Series
+from lotus.records import Bars
 
-TOPIC, SOURCE, VENUE = "ticks", "bench", "bench"
+SOURCE, VENUE = "bench", "bench"
 PARTITIONS = 8
-TOKENS = 50
+SERIES = (20, 300)  # the tokens of a log; each has a topic of its own
 TICKS_PER_SECOND = 600
 SECONDS = 1_000  # of event time: 600,000 ticks
 ROUNDS = 5
@@ -46,68 +47,76 @@ E8 = 100_000_000
 
 
 def main(arguments: Sequence[str] = ()) -> None:
-    """Write the messages once, then take them both ways in turns."""
+    """Write the messages of each log once, then take them both ways in turns."""
     use_kernel_cache()
     seconds = int(arguments[0]) if arguments else SECONDS
     with tempfile.TemporaryDirectory(prefix="lotus-bench-") as folder, EmbeddedKafka(Path(folder)) as kafka:
         address = KafkaAddress(kafka.brokers)
-        ensure_topics(address, [TopicSpec(TOPIC, PARTITIONS, {"retention.ms": "-1"})])
-        ticks = seconds * TICKS_PER_SECOND
-        messages = ticks + (seconds + 1) * PARTITIONS
-        write(address, seconds)
-        raw: list[float] = []
-        ours: list[float] = []
-        for _ in range(ROUNDS + 1):
-            raw.append(drained(address, messages, len))
-            river = River()
-            ours.append(drained(address, messages, river.take))
-        fetched, built = median(raw[1:]), median(ours[1:])  # the first round compiles
-        report(
-            "kafka_ticks",
-            ticks=ticks,
-            messages=messages,
-            ticks_per_cpu_second=round(ticks / built),
-            consume_ticks_per_cpu_second=round(ticks / fetched),
-            of_consume=fetched / built,
-            bars=river.bars,
-            output=digest_of(river.volume),
-        )
+        collect_rarely()  # as a live flow does
+        for series in SERIES:
+            compare(address, series, seconds)
+
+
+def compare(address: KafkaAddress, series: int, seconds: int) -> None:
+    """One log, read by `consume` alone and all the way to bars."""
+    topic = f"ticks_of_{series}"
+    ensure_topics(address, [TopicSpec(topic, PARTITIONS, {"retention.ms": "-1"})])
+    write(address, topic, series, seconds)
+    ticks = seconds * TICKS_PER_SECOND
+    messages = ticks + (seconds + 1) * PARTITIONS
+    raw: list[float] = []
+    ours: list[float] = []
+    for _ in range(ROUNDS + 1):
+        raw.append(drained(address, topic, messages, len))
+        river = River(topic, series)
+        ours.append(drained(address, topic, messages, river.take))
+    fetched, built = median(raw[1:]), median(ours[1:])  # the first round compiles
+    report(
+        "kafka_ticks",
+        series=series,
+        ticks=ticks,
+        messages=messages,
+        ticks_per_cpu_second=round(ticks / built),
+        consume_ticks_per_cpu_second=round(ticks / fetched),
+        of_consume=fetched / built,
+        behind_consume_ticks_per_cpu_second=round(ticks / (built - fetched)),
+        bars=river.bars,
+        output=river.digest(),
+    )
 
 
 class River:
     """Messages become bars."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic: str, tokens: int) -> None:
         """Nothing was read."""
-        series = tuple(Series(VENUE, token) for token in names())
+        series = tuple(Series(VENUE, token) for token in names(tokens))
         self._reader = InputReader(
-            InputConfig(TOPIC, PARTITIONS, (SOURCE,), series=series, nouns=frozenset({TICK})), SingleObject()
+            InputConfig(topic, PARTITIONS, (SOURCE,), series=series, nouns=frozenset({TICK})), SingleObject()
         )
         self._config = bar.BarConfig()
         self._states: dict[Series, BarState | None] = {}
-        self.bars, self.volume = 0, 0.0
+        self._found: dict[Series, list[Bars]] = {}
+        self.bars = 0
 
     def take(self, messages: list[Message]) -> None:
         """One batch."""
-        for series, chunk in self._reader.read(parts(messages)).ticks:
+        parts = [part_of(partition, mine, with_headers=False) for (_, partition), mine in by_place(messages).items()]
+        for series, chunk in self._reader.read(parts).ticks:
             self._states[series], out = bar.step(self._config, self._states.get(series), chunk)
-            self.bars += len(out.bars.rows)
-            for volume in out.bars.rows.volume.tolist():
-                self.volume += volume
+            if len(out.bars.rows):
+                self._found.setdefault(series, []).append(out.bars.rows)
+                self.bars += len(out.bars.rows)
+
+    def digest(self) -> str:
+        """Hash of every cell of every bar."""
+        together = {series: Bars.concat(rows) for series, rows in sorted(self._found.items())}
+        return digest_of(
+            *((series, [getattr(rows, name).tolist() for name in rows.layout()]) for series, rows in together.items())
+        )
 
 
-def parts(messages: list[Message]) -> list[Part]:
-    """The messages of each partition."""
-    found: dict[int, list[Message]] = {}
-    for message in messages:
-        found.setdefault(message.partition() or 0, []).append(message)
-    return [
-        Part(partition, [one.offset() or 0 for one in mine], [one.value() for one in mine])
-        for partition, mine in found.items()
-    ]
-
-
-def drained(address: KafkaAddress, messages: int, take: Callable[[list[Message]], object]) -> float:
+def drained(address: KafkaAddress, topic: str, messages: int, take: Callable[[list[Message]], object]) -> float:
     """CPU seconds until all messages of a full queue are taken; a queue that was not full does not count."""
     while True:
         consumer = Consumer(
@@ -122,7 +131,7 @@ def drained(address: KafkaAddress, messages: int, take: Callable[[list[Message]]
             )
         )
         try:
-            consumer.assign([TopicPartition(TOPIC, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
+            consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
             _filled()
             began, left = time.process_time(), messages
             while left and (batch := consumer.consume(BATCH, 0)):
@@ -144,20 +153,20 @@ def _filled() -> None:
             return
 
 
-def names() -> tuple[str, ...]:
+def names(count: int) -> tuple[str, ...]:
     """The tokens."""
-    return tuple(f"T{number:02}" for number in range(TOKENS))
+    return tuple(f"T{number:03}" for number in range(count))
 
 
-def write(address: KafkaAddress, seconds: int) -> None:
+def write(address: KafkaAddress, topic: str, tokens: int, seconds: int) -> None:
     """Trades of all tokens behind a heartbeat for each second, as an ingester writes them."""
     rng = np.random.default_rng(5)
-    each = TICKS_PER_SECOND // TOKENS
-    with IntakeWriter(address, TOPIC, PARTITIONS, SingleObject(), SOURCE) as intake:
+    each = TICKS_PER_SECOND // tokens
+    with IntakeWriter(address, topic, PARTITIONS, SingleObject(), SOURCE) as intake:
         for second in range(seconds):
             clock_ms = START_MS + second * 1_000
             intake.beat(clock_ms)
-            for number, token in enumerate(names()):
+            for number, token in enumerate(names(tokens)):
                 intake.write("tick", (token, VENUE, ""), _trades(rng.random((2, each)), number, clock_ms))
         intake.beat(START_MS + seconds * 1_000)
 

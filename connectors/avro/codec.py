@@ -144,19 +144,23 @@ class Codec:
 
     def decode(self, bodies: Sequence[bytes]) -> Decoded:
         """The rows of all bodies that are what the contract says; the others are faults. Never raises for bytes."""
-        lengths = np.fromiter(map(len, bodies), dtype=np.int64, count=len(bodies))
-        oversize = np.flatnonzero(lengths > LONGEST_BODY_BYTES).tolist()
-        if oversize:
-            bodies = [b"" if len(body) > LONGEST_BODY_BYTES else body for body in bodies]
-            lengths[oversize] = 0  # refused because it is cut off: nothing is copied
-        text = b"".join(bodies)
+        text, sizes, ends = back_to_back(bodies, LONGEST_BODY_BYTES, 0)
+        return self.read(text, np.append(0, ends[:-1])[: len(ends)], sizes)
+
+    def read(self, text: bytes, begins: I64, sizes: I64) -> Decoded:
+        """The same of bodies that stand in a text; one above LONGEST_BODY_BYTES need not stand there."""
+        oversize = np.flatnonzero(sizes > LONGEST_BODY_BYTES).tolist()
+        ends = begins + sizes
+        ends[oversize] = begins[oversize]  # refused because it is cut off: nothing is looked at
+        count = len(ends)
         blob = np.frombuffer(text or b"\0", dtype=np.uint8)
-        words: Words = np.empty((len(self._columns) + 1, len(bodies)), dtype=np.uint64)
-        index = np.empty(len(bodies), dtype=np.int64)
-        codes = np.empty((2, len(bodies)), dtype=np.int64)
+        words: Words = np.empty((len(self._columns) + 1, count), dtype=np.uint64)
+        index = np.empty(count, dtype=np.int64)
+        codes = np.empty((2, count), dtype=np.int64)
         good = read_bodies(
             blob,
-            lengths.cumsum(),
+            begins,
+            ends,
             self._kinds,
             self._nullable,
             self._targets,
@@ -170,7 +174,7 @@ class Codec:
             codes[0],
             codes[1],
         )
-        faults = self._faults(codes, oversize) if good < len(bodies) else {}
+        faults = self._faults(codes, oversize) if good < count else {}
         return self._decoded(text, blob, words[:, :good], index[:good], faults)
 
     def _decoded(self, text: bytes, blob: U8, words: Words, index: I64, faults: dict[int, str]) -> Decoded:
@@ -268,6 +272,15 @@ class Codec:
         name = self._columns[column][0]
         cell = getattr(rows, name)[row]
         return RowRefusedError(f"{self.message.noun}.{name} = {cell!r} {fields.REFUSALS[refusal]} {where}")
+
+
+def back_to_back(values: Sequence[bytes], longest: int, kept: int) -> tuple[bytes, I64, I64]:
+    """The values in one text, the size of each, and where each ends; of those above `longest` only `kept` bytes."""
+    sizes: I64 = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
+    long = sizes > longest
+    if long.any():
+        values = [value[:kept] if len(value) > longest else value for value in values]
+    return b"".join(values), sizes, np.where(long, kept, sizes).cumsum()
 
 
 def _absent(column: Column, count: int) -> Any:

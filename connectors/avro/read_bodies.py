@@ -155,6 +155,7 @@ def take_branch(blob: U8, at: int, end: int) -> tuple[bool, int]:
 @lean
 def read_bodies(
     blob: U8,
+    begins: Ints,
     ends: Ints,
     kinds: Ints,
     nullable: Ints,
@@ -169,7 +170,7 @@ def read_bodies(
     faults: Ints,
     fault_fields: Ints,
 ) -> int:
-    """Read all bodies.
+    """Read all bodies; body i stands from begins[i] up to ends[i].
 
     targets  per field, the row of `words` for its cells; -1: checked and dropped
     words    uint64[columns + 1, bodies]: set for the good bodies, without holes; the last row is the place of all key
@@ -179,8 +180,8 @@ def read_bodies(
     returns  how many are good
     """
     good = 0
-    begin = 0
     for body in range(ends.size):
+        begin = begins[body]
         at = begin
         end = ends[body]
         field = 0
@@ -210,5 +211,4 @@ def read_bodies(
         fault_fields[body] = min(field, kinds.size - 1)
         index[good] = body
         good += at >= 0
-        begin = end
     return good

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -41,10 +42,9 @@ class Batch:
             starts[part.partition] = len(values)
             values.extend(part.values)
         sizes = [len(part.offsets) for part in parts]
-        offsets = [np.asarray(part.offsets, np.int64) for part in parts]
         return cls(
             values,
-            np.concatenate(offsets) if offsets else np.empty(0, np.int64),
+            np.fromiter(chain.from_iterable(part.offsets for part in parts), np.int64, len(values)),
             np.repeat(np.array(list(starts), np.int64), sizes),
             starts,
         )
@@ -69,12 +69,9 @@ class Found:
     lane: I64
 
     @classmethod
-    def of(cls, decoded: Decoded, positions: list[int]) -> "Found":
+    def of(cls, decoded: Decoded, positions: I64) -> "Found":
         """Put decoded rows at their places."""
-        at = np.array(positions, np.int64)
-        return cls(
-            decoded.rows, at if len(decoded.index) == len(at) else at[decoded.index], decoded.lanes, decoded.lane
-        )
+        return cls(decoded.rows, positions[decoded.index], decoded.lanes, decoded.lane)
 
     @classmethod
     def joined(cls, parts: "Sequence[Found]") -> "Found":
@@ -132,7 +129,7 @@ class Times:
         self.clocks[partition] = clock
 
     def at(self, positions: I64) -> I64:
-        """int64[n], W at messages of the batch."""
+        """int64[n], W at messages of the batch; positions ascend."""
         places: list[int] = []
         times: list[int] = []
         for partition, start in self._starts.items():
@@ -141,8 +138,8 @@ class Times:
             for position, watermark_ms in self._steps[partition]:
                 places.append(position)
                 times.append(watermark_ms)
-        found: I64 = np.array(times, np.int64)[np.searchsorted(np.array(places, np.int64), positions, side="right") - 1]
-        return found
+        edges = np.append(np.searchsorted(positions, np.array(places, np.int64)), len(positions))
+        return np.repeat(np.array(times, np.int64), np.diff(edges))
 
     def before_ms(self, partition: int) -> int:
         """W before the batch."""

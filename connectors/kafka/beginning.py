@@ -6,6 +6,8 @@ from collections.abc import Callable
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from connectors.kafka.cluster import KafkaAddress
+from connectors.kafka.consumer import reading
+from connectors.kafka.outage import let_pass
 from connectors.kafka.records import NOUN
 from lotus.timeframe import MINUTE_MS
 
@@ -21,20 +23,11 @@ def first_minute_ms(
 ) -> int:
     """Start of the minute of the earliest heartbeat, ms UTC; waits for one in every partition.
 
-    raises  NothingYetError when the time is up, or when somebody stops it
+    raises  NothingYetError when the time is up, or when somebody stops it; LogError for what waiting does not cure
     """
-    consumer = Consumer(
-        address.client(
-            **{
-                "group.id": "lotus-beginning",
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "allow.auto.create.topics": False,
-                "log_level": 0,
-            }
-        )
-    )
+    consumer = Consumer(reading(address, **{"auto.offset.reset": "earliest", "log_level": 0}))
     first: dict[int, int] = {}
+    trouble = ""
     give_up = time.monotonic() + timeout_seconds
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)])
@@ -42,10 +35,14 @@ def first_minute_ms(
             if stopped() or time.monotonic() >= give_up:
                 raise NothingYetError(
                     f"{topic} has no heartbeat in {partitions - len(first)} of its {partitions} partitions: start an "
-                    "ingester or a feeder (lotus ingest, lotus feed)"
+                    f"ingester or a feeder (lotus ingest, lotus feed){trouble}"
                 )
             message = consumer.poll(_POLL_SECONDS)
-            if message is None or message.error() is not None:
+            if message is None:
+                continue
+            if (error := message.error()) is not None:
+                let_pass(error, topic)
+                trouble = f"; the brokers said: {error.str()}"
                 continue
             partition = message.partition()
             assert partition is not None, "a message has a partition"

@@ -5,14 +5,15 @@ low                        end when the reading began
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, Message
 from confluent_kafka import TopicPartition as Position
 
 from connectors.kafka.cluster import KafkaAddress, partitions
 from connectors.kafka.consumer import reading
 from connectors.kafka.log_ends import log_spans
+from connectors.kafka.outage import let_pass
 from connectors.kafka.records import Headers, TopicPartition
 from connectors.kafka.stops import OutageError
 
@@ -31,6 +32,15 @@ class Record(NamedTuple):
     value: bytes | None
     headers: Headers
 
+    @classmethod
+    def of(cls, message: Message) -> Self:
+        """What is kept of a message that is no error."""
+        partition, offset = message.partition(), message.offset()
+        assert partition is not None
+        assert offset is not None
+        ts = message.timestamp()[1]
+        return cls(partition, offset, ts, message.key(), message.value(), message.headers() or [])
+
 
 def catch_up(
     address: KafkaAddress, topic: str, *, only: Sequence[int] | None = None, start: Mapping[int, int] | None = None
@@ -39,8 +49,8 @@ def catch_up(
 
     only    partitions to read; default all
     start   offset to begin at, by partition; default the beginning of the log
-    raises  UnreachableError, TopicMismatchError; OutageError if nothing comes for a minute; KafkaException for
-            everything that waiting does not cure
+    raises  UnreachableError, TopicMismatchError; OutageError if nothing comes for a minute; MissingOffsetError for an
+            offset that is gone, LogError for everything else that waiting does not cure
     """
     chosen = range(partitions(address, topic)) if only is None else only
     spans = log_spans(address, [(topic, partition) for partition in chosen])
@@ -73,12 +83,9 @@ def _to_the_end(consumer: Consumer, ends: dict[TopicPartition, int]) -> Iterator
                 continue
             error = message.error()
             if error is None:
-                yield _record(message)
-            elif not error.retriable() and error.code() not in _PASSING:
-                raise KafkaException(error)
-
-
-_PASSING = (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
+                yield Record.of(message)
+            elif error.code() != KafkaError._PARTITION_EOF:
+                let_pass(error, f"{place[0]}/{place[1]}")
 
 
 def _place(message: Message) -> TopicPartition:
@@ -91,10 +98,3 @@ def _at_end(message: Message, end: int) -> bool:
     offset, error = message.offset(), message.error()
     told = error is None or error.code() == KafkaError._PARTITION_EOF
     return told and offset is not None and offset >= end
-
-
-def _record(message: Message) -> Record:
-    partition, offset = message.partition(), message.offset()
-    assert partition is not None
-    assert offset is not None
-    return Record(partition, offset, message.timestamp()[1], message.key(), message.value(), message.headers() or [])

@@ -272,11 +272,12 @@ class ChunkReader:
         """Decode records of one noun, whatever version each was written in."""
         values = [record.value for record in records]
         rows: list[tuple[int, Columns, list[Lane], I64]] = []
-        for contract, positions in self._envelopes.by_contract(values).items():
+        for enveloped in self._envelopes.by_contract(values):
+            contract, positions = enveloped.contract, enveloped.positions.tolist()
             where = f"{self.topic}/{partition}, offset {records[positions[0]].offset}"
             if contract is None or contract.name != MESSAGES[noun].schema:
                 raise _broken(where, f"its header says {noun}, its value is {_named(contract)}")
-            decoded = self._envelopes.decoded(noun, contract, values, positions)
+            decoded = enveloped.decoded(noun)
             if decoded.faults:
                 number, fault = decoded.faults[0]
                 raise _broken(f"{self.topic}/{partition}, offset {records[positions[number]].offset}", fault)

@@ -284,16 +284,6 @@ def _suffices(key: str, found: str | None, wanted: str) -> bool:
     return False
 
 
-def cluster_id(address: KafkaAddress) -> str:
-    """The id that the cluster was formatted with."""
-    return Cluster(address).cluster_id()
-
-
-def topic_ids(address: KafkaAddress, names: Sequence[str]) -> dict[str, str]:
-    """Id of each topic; raises TopicMismatchError if one is missing."""
-    return {name: topic.topic_id for name, topic in identity(address, names).topics.items()}
-
-
 def partitions(address: KafkaAddress, name: str) -> int:
     """How many partitions a topic has; raises TopicMismatchError if it is missing."""
     return identity(address, [name]).topics[name].partitions

@@ -13,17 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from connectors.checks import LATEST_MS, MOST_MONEY
 from connectors.kafka.intake import IntakeWriter, LaneText
 from lotus.columns import I8, I64, Objects
 from lotus.intake import Action, Commands
 from lotus.records import Executions, OrderKind
 
 LONGEST_ID = 128
-MOST = Decimal(10) ** 15  # quote or base: more is a slip of the unit
 FINEST_EXPONENT = -18
 _BUYS = frozenset({OrderKind.S1_ENTRY, OrderKind.S2_POOL, OrderKind.S2_FLAT, OrderKind.RECLAIM, OrderKind.DX_BUY})
 ALL = "*"  # every token that is traded here
-_LAST_MS = 4_102_444_800_000  # 2100-01-01
 
 
 class GatewayError(ValueError):
@@ -134,12 +133,13 @@ def _check_money(name: str, value: object) -> None:
         raise GatewayError(f"{name} must be a finite decimal, not {value!r}")
     exponent = value.as_tuple().exponent
     assert isinstance(exponent, int), "a finite decimal has a number as exponent"
-    if value.is_signed() or value >= MOST or exponent < FINEST_EXPONENT:
-        raise GatewayError(f"{name} must lie in [0, {MOST:f}) with at most {-FINEST_EXPONENT} places, not {value}")
+    if value.is_signed() or value >= MOST_MONEY or exponent < FINEST_EXPONENT:
+        places = -FINEST_EXPONENT
+        raise GatewayError(f"{name} must lie in [0, {MOST_MONEY:f}) with at most {places} places, not {value}")
 
 
 def _check_time(name: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < _LAST_MS:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < LATEST_MS:
         raise GatewayError(f"{name} must be a time in ms UTC before 2100, not {value!r}")
 
 

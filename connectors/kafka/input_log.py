@@ -214,17 +214,18 @@ class InputReader:
         """Rows of every noun that is read, and how many messages are not."""
         found: dict[str, list[Found]] = {}
         unread = 0
-        for contract, positions in self._envelopes.by_contract(batch.values).items():
+        for enveloped in self._envelopes.by_contract(batch.values):
+            contract, positions = enveloped.contract, enveloped.positions
             noun = contract.name if contract else ""  # on the input log a schema has one noun
-            if contract is None or noun not in NOUNS:
-                for at in positions:
+            if noun not in NOUNS:
+                for at in positions.tolist():
                     self._refuse_value(batch, at, noun, "", letters)
             elif noun not in self._nouns:
                 unread += len(positions)
             else:
-                decoded = self._envelopes.decoded(noun, contract, batch.values, positions)
+                decoded = enveloped.decoded(noun)
                 for number, fault in decoded.faults:
-                    self._refuse_value(batch, positions[number], noun, fault, letters)
+                    self._refuse_value(batch, int(positions[number]), noun, fault, letters)
                 found.setdefault(noun, []).append(Found.of(decoded, positions))
         joined = {noun: Found.joined(parts) for noun, parts in found.items()}
         for noun, rows in joined.items():

@@ -71,11 +71,13 @@ class IntakeWriter:
         source: str,
         *,
         linger_ms: int = BATCH_MS,
+        delivered: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         """Connect.
 
         source     whose clock the heartbeats are
         linger_ms  how long a record may wait for others; 0: not at all
+        delivered  hears of every heartbeat how many seconds it took to be acknowledged
         raises     TopicMismatchError if the topic is missing or has another number of partitions
         """
         there = cluster.partitions(address, topic)
@@ -85,7 +87,7 @@ class IntakeWriter:
                 "partitions is fixed for the life of a deployment"
             )
         self._topic, self._partitions = topic, partitions
-        self._framing, self._source = framing, source
+        self._framing, self._source, self._delivered = framing, source, delivered
         self._failed: KafkaError | None = None
         self._producer = Producer(
             address.client(
@@ -189,8 +191,11 @@ class IntakeWriter:
         self._check()
         return left
 
-    def _report(self, error: KafkaError | None, _message: Message) -> None:
-        if error is not None and self._failed is None:
+    def _report(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            if not message.key() and (seconds := message.latency()) is not None:
+                self._delivered(seconds)
+        elif self._failed is None:
             self._failed = error
 
     def _check(self) -> None:

@@ -32,6 +32,7 @@ class Refusal(StrEnum):
     TIME_OUT_OF_RANGE = "time_out_of_range"
     TIME_NOT_ON_GRID = "time_not_on_grid"
     SEQ_NEGATIVE = "seq_negative"
+    AMOUNT_OUT_OF_RANGE = "amount_out_of_range"
     FUTURE = "future"
     TOO_LATE = "too_late"
     DUPLICATE = "duplicate"

@@ -8,7 +8,7 @@ Only recorded heartbeats count, so W is a function of the log. A source that is 
 never by a timeout; W stands until then. W never goes back, whoever comes again.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lotus.intake import Link
 from lotus.timeframe import MINUTE_MS
@@ -40,14 +40,14 @@ class LogClock:
         if ts_ms <= self.beats[source]:
             return self
         beats = (*self.beats[:source], ts_ms, *self.beats[source + 1 :])
-        return replace(self, beats=beats, watermark_ms=_reached(beats, self.released, self.watermark_ms))
+        return LogClock(beats, self.released, _reached(beats, self.released, self.watermark_ms))
 
     def linked(self, source: int, link: int) -> "LogClock":
         """A connection record of a source: RELEASED ends the waiting, UP begins it again."""
         if link == Link.DOWN:
             return self
         released = (*self.released[:source], link == Link.RELEASED, *self.released[source + 1 :])
-        return replace(self, released=released, watermark_ms=_reached(self.beats, released, self.watermark_ms))
+        return LogClock(self.beats, released, _reached(self.beats, released, self.watermark_ms))
 
 
 def _reached(beats: tuple[int, ...], released: tuple[bool, ...], before_ms: int) -> int:

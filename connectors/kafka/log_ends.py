@@ -13,9 +13,9 @@ from connectors.kafka.records import TopicPartition
 
 TIMEOUT_SECONDS = 10.0
 _EARLIEST = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _UNLED = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)  # a new topic, or a new broker
 _PAUSE_SECONDS = 0.05
-_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 class Span(NamedTuple):
@@ -32,7 +32,7 @@ def log_spans(address: KafkaAddress, places: Collection[TopicPartition]) -> dict
     """
     if not places:
         return {}
-    admin = AdminClient(address.client())
+    admin = AdminClient(address.client(log_level=0))
     low = _offsets(admin, address, places, _EARLIEST, IsolationLevel.READ_UNCOMMITTED)
     high = _offsets(admin, address, places, _LATEST, IsolationLevel.READ_COMMITTED)
     return {place: Span(low[place], high[place]) for place in places}

@@ -1,4 +1,4 @@
-"""Errors of a consumer: which end the flow at once, which may pass, and for how long they may."""
+"""Errors of a consumer: which end the reading at once, which may pass, and for how long they may."""
 
 import time
 from collections.abc import Callable
@@ -24,6 +24,18 @@ _PASSING = frozenset(
 )
 
 
+def let_pass(error: KafkaError, where: str) -> None:
+    """Return for an error that may pass.
+
+    raises  MissingOffsetError for an offset that is gone, LogError for all else that waiting does not cure
+    """
+    code = error.code()
+    if code in _GONE:
+        raise MissingOffsetError(f"{where}: the offset to go on at is gone ({error.str()})")
+    if error.fatal() or not (code in _PASSING or error.retriable()):
+        raise LogError(f"{where}: {error.str()} ({error.name()})")
+
+
 class Outage:
     """How long the brokers have been away."""
 
@@ -47,11 +59,7 @@ class Outage:
 
         raises  MissingOffsetError for an offset that is gone, LogError for all that waiting does not cure
         """
-        code = error.code()
-        if code in _GONE:
-            raise MissingOffsetError(where)
-        if error.fatal() or not (code in _PASSING or error.retriable()):
-            raise LogError(f"{where}: {error.str()} ({error.name()})")
+        let_pass(error, where)
         self._last = f"{where}: {error.str()}"
         if self._since is None:
             self._since = self._clock()

@@ -14,17 +14,19 @@ then it removes rows of the outbox that nobody needs any more.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from connectors.clock import wall_ms
 from connectors.failpoints import reached
 from connectors.kafka.backlog import Backlog, Pending
 from connectors.kafka.cluster import ClusterIdentity, KafkaAddress, TopicMismatchError, UnreachableError, identity
 from connectors.kafka.records import TopicPartition
-from connectors.kafka.retention import retention_ms, wall_ms
+from connectors.kafka.retention import retention_ms
 from connectors.kafka.standing import Standing, TopicLostError, Topics, standing
 from connectors.kafka.tail import Held, Tail, TailTimeoutError, read_tails
 from connectors.kafka.transactions import FencedError, PublishError, TransactionalProducer, fence_all
@@ -34,6 +36,8 @@ __all__ = ["FENCED_EXIT", "FencedError", "PublishError", "Relay", "RelayError", 
 
 FENCED_EXIT = 77  # the exit code of a process that must not be started again
 _JOIN_SECONDS = 15.0
+
+Published = Callable[[Mapping[str, int], float], None]  # messages of a transaction by topic, its time in seconds
 
 
 class RelayError(RuntimeError):
@@ -71,6 +75,7 @@ class Relay:
         fence: Sequence[str] = (),
         earlier: Sequence[str] = (),
         settings: RelaySettings | None = None,
+        published: Published | None = None,
     ) -> None:
         """Nothing happens before `start` or `run`.
 
@@ -78,12 +83,14 @@ class Relay:
         partitions  every topic partition that this writer may write
         fence       transactional ids of those who wrote these partitions before
         earlier     their names: what they left in the outbox for these partitions is published before our own rows
+        published   hears of every transaction, in the thread that publishes
         """
         self._dsn, self._address = dsn, address
         self._run_id, self._writer = run_id, writer
         self._transactional_id, self._fence, self._earlier = transactional_id, tuple(fence), tuple(earlier)
         self._partitions = frozenset(partitions)
         self._settings = settings or RelaySettings()
+        self._published = published
         self._changed = threading.Condition()
         self._stop = threading.Event()
         self._failure: BaseException | None = None
@@ -157,12 +164,12 @@ class Relay:
     def stop(self) -> None:
         """End the threads after the transaction at hand.
 
-        raises  RelayError if one does not end
+        raises  RelayError if one does not end, unless `check` has something to tell
         """
         self._end()
         for thread in self._threads:
             thread.join(_JOIN_SECONDS)
-            if thread.is_alive():
+            if thread.is_alive() and self._failure is None:
                 raise RelayError(f"the thread {thread.name} does not end")
         self._threads.clear()
 
@@ -224,8 +231,11 @@ class Relay:
                     f"{self._writer} goes on with {row.number} (seq {row.seq}): another writer has the partition"
                 )
             numbers[row.place] = row.number
+        began = time.monotonic()
         producer.publish([row.record for row in rows])
         self._numbers = numbers
+        if self._published is not None:
+            self._published(Counter(topic for topic, _ in (row.place for row in rows)), time.monotonic() - began)
 
     def _check_order(self, rows: Sequence[Pending]) -> None:
         for seq, row in enumerate(rows, self._done + 1):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from connectors.checks import EARLIEST_MS, LATEST_MS
+from connectors.checks import EARLIEST_MS, LATEST_MS, MOST_MONEY
 from connectors.kafka.batch import Batch, Found, Times
 from connectors.kafka.letters import Letters, Refusal, as_row
 from connectors.kafka.log_clock import closed_ms, crosses
@@ -153,7 +153,7 @@ class Reports:
         watermarks = times.at(found.at).tolist()
         for row, at in enumerate(found.at.tolist()):
             partition, lane = int(batch.partitions[at]), _lane(found.lanes[found.lane[row]])
-            if reason := self._execution_refusal(lane, int(rows.ts[row])):
+            if reason := self._execution_refusal(lane, rows, row):
                 known = as_row(EXECUTION, found.lanes[found.lane[row]], rows, row)
                 letters.add(partition, int(batch.offsets[at]), reason, known)
                 continue
@@ -164,10 +164,13 @@ class Reports:
             joined = Executions.concat([waiting.get(lane, Executions.empty()), moved])
             after[partition] = replace(after[partition], waiting={**waiting, lane: joined})
 
-    def _execution_refusal(self, lane: Lane | None, ts_ms: int) -> Refusal | None:
+    def _execution_refusal(self, lane: Lane | None, rows: Executions, row: int) -> Refusal | None:
         if lane not in self._lanes:
             return Refusal.LANE_UNKNOWN
-        return None if EARLIEST_MS <= ts_ms <= LATEST_MS else Refusal.TIME_OUT_OF_RANGE
+        if not EARLIEST_MS <= int(rows.ts[row]) <= LATEST_MS:
+            return Refusal.TIME_OUT_OF_RANGE
+        amounts = (rows.usd[row], rows.qty[row], rows.price[row], rows.fee[row])
+        return None if all(0 <= amount < MOST_MONEY for amount in amounts) else Refusal.AMOUNT_OUT_OF_RANGE
 
     def _known_ms(self, ts_ms: int, watermark_ms: int) -> int:
         """The nearest time that is neither promised away nor ahead of what a clock allows."""

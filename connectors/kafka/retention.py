@@ -1,6 +1,5 @@
 """How long topics keep records, by the records' own time: old ones are gone as soon as written (exactly-once.md 3)."""
 
-import time
 from collections.abc import Collection
 from datetime import UTC, datetime
 
@@ -49,8 +48,3 @@ def refuse_expired(address: KafkaAddress, topic: str, oldest_ts_ms: int, now_ms:
             f"is written; set {_SETTING}=-1 (and raise message.timestamp.after.max.ms) on a topic that is fed with "
             "recorded or simulated time"
         )
-
-
-def wall_ms() -> int:
-    """Now, ms UTC: what a broker's retention is measured by."""
-    return time.time_ns() // 1_000_000

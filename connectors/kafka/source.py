@@ -8,9 +8,10 @@ Nothing is ever skipped: an offset that is gone, a topic that is another one and
 flow and say what to do. An outage of the brokers is waited for, up to a bound.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 from bytewax.inputs import FixedPartitionedSource, StatefulSourcePartition
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message
@@ -54,7 +55,7 @@ class SourceConfig:
     from_earliest       begin a log where it begins now, although its beginning is gone
     """
 
-    batch_messages: int = 5_000
+    batch_messages: int = 10_000
     epoch_messages: int = 100_000
     epoch_bytes: int = 64 * 2**20
     max_ahead_ms: int = 120_000
@@ -170,19 +171,15 @@ class SharePartition(StatefulSourcePartition[Slice, SourceState]):
         if first is None:
             self._outage.check()
             return
-        found: dict[TopicPartition, list[Message]] = {}
-        for message in [first, *self._consumer.consume(self._config.batch_messages - 1, 0)]:
-            place = _place(message)
-            error = message.error()
-            if error is not None:
-                self._meet(error, place)
-            elif place in found:
-                found[place].append(message)
-            else:
-                found[place] = [message]
-        for place, messages in found.items():
+        messages = [first, *self._consumer.consume(self._config.batch_messages - 1, 0)]
+        faults = [(error, _place(message)) for message in messages if (error := message.error()) is not None]
+        for error, place in faults:
+            self._meet(error, place)
+        if faults:
+            messages = [message for message in messages if message.error() is None]
+        for place, mine in by_place(messages).items():
             self._outage.over()
-            self._put(place, messages)
+            self._put(place, mine)
 
     def _put(self, place: TopicPartition, messages: list[Message]) -> None:
         if place not in self._next:
@@ -199,7 +196,7 @@ class SharePartition(StatefulSourcePartition[Slice, SourceState]):
         for partition in inlet.partitions:
             messages = taken.get((inlet.topic, partition))
             if messages:
-                part = _part(partition, messages, with_headers=inlet.with_headers)
+                part = part_of(partition, messages, with_headers=inlet.with_headers)
                 self._move((inlet.topic, partition), part, sum(map(len, messages)))
                 parts.append(part)
         return inlet.read(parts) if parts else None
@@ -328,13 +325,24 @@ def _holds_anything(piece: Slice) -> bool:
     return any(item.name != "watermark_ms" and len(getattr(piece, item.name)) for item in fields(piece))
 
 
+def by_place(messages: Iterable[Message]) -> dict[TopicPartition, list[Message]]:
+    """The messages of each partition; the client hands them out in runs of one partition."""
+    found: dict[TopicPartition, list[Message]] = {}
+    for _, of_topic in groupby(messages, Message.topic):
+        for _, run in groupby(of_topic, Message.partition):
+            mine = list(run)
+            found.setdefault(_place(mine[0]), []).extend(mine)
+    return found
+
+
+def part_of(partition: int, messages: Sequence[Message], *, with_headers: bool) -> Part:
+    """What a reader reads of messages of one partition."""
+    offsets = cast(list[int], [*map(Message.offset, messages)])  # a message that was read has one
+    values = [*map(Message.value, messages)]
+    headers = [*map(Message.headers, messages)] if with_headers else ()
+    return Part(partition, offsets, values, headers)
+
+
 def _place(message: Message) -> TopicPartition:
     topic, partition = message.topic(), message.partition()
     return topic or "", -1 if partition is None else partition
-
-
-def _part(partition: int, messages: list[Message], *, with_headers: bool) -> Part:
-    offsets = [message.offset() or 0 for message in messages]
-    values = [message.value() for message in messages]
-    headers = [message.headers() for message in messages] if with_headers else ()
-    return Part(partition, offsets, values, headers)

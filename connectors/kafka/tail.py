@@ -16,13 +16,15 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as Position
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from connectors.kafka.cluster import KafkaAddress
+from connectors.kafka.consumer import reading
+from connectors.kafka.log_ends import Span
 from connectors.kafka.records import Origin, TopicPartition, origin
 
 TIMEOUT_SECONDS = 30.0
@@ -78,11 +80,6 @@ class Tail:
     high: int
 
 
-class _Span(NamedTuple):
-    low: int
-    high: int
-
-
 def read_tails(
     address: KafkaAddress, partitions: Iterable[TopicPartition], *, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> dict[TopicPartition, Tail]:
@@ -102,7 +99,7 @@ def read_tails(
     return {place: _tail(place, span, found.get(place)) for place, span in spans.items()}
 
 
-def _tail(place: TopicPartition, span: _Span, message: Message | None) -> Tail:
+def _tail(place: TopicPartition, span: Span, message: Message | None) -> Tail:
     if message is None:
         return Tail(Held.ABSENT if span.low > 0 else Held.EMPTY, None, -1, span.high)
     offset = message.offset()
@@ -118,7 +115,7 @@ def _tail(place: TopicPartition, span: _Span, message: Message | None) -> Tail:
 
 def _stable_spans(
     address: KafkaAddress, places: Collection[TopicPartition], deadline: float
-) -> dict[TopicPartition, _Span]:
+) -> dict[TopicPartition, Span]:
     """Start and end of each log, once no transaction is open in it."""
     admin = AdminClient(address.client(log_level=0))
     _refuse_missing(admin, places, deadline)
@@ -128,7 +125,7 @@ def _stable_spans(
         stable = _offsets(admin, places, _LATEST, IsolationLevel.READ_COMMITTED, deadline)
         held_up = [place for place in places if stable[place] < high[place]]
         if not held_up:
-            return {place: _Span(low[place], high[place]) for place in places}
+            return {place: Span(low[place], high[place]) for place in places}
         if time.monotonic() > deadline:
             raise TailTimeoutError(
                 f"{_named(held_up)}: a transaction of another writer stays open there; stop that process, or wait "
@@ -186,24 +183,19 @@ def _offsets(
 
 
 def _last_records(
-    address: KafkaAddress, spans: Mapping[TopicPartition, _Span], deadline: float
+    address: KafkaAddress, spans: Mapping[TopicPartition, Span], deadline: float
 ) -> dict[TopicPartition, Message]:
     """The last committed record of each partition that has one: one consumer, all partitions together."""
     if not spans:
         return {}
     consumer = Consumer(
-        address.client(
+        reading(
+            address,
             **{
-                "group.id": "lotus-tail",  # never joined, never committed: the client demands a name
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "isolation.level": "read_committed",
                 "enable.partition.eof": True,
                 "auto.offset.reset": "earliest",  # the log's start may move on while it is read
-                "check.crcs": True,
                 "log_level": 0,
-                "allow.auto.create.topics": False,
-            }
+            },
         )
     )
     try:

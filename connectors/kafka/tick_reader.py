@@ -30,7 +30,9 @@ class TickReader:
         """`series_of`: numbers of the series that live in each partition."""
         self._series, self._series_of, self._grace_ms = series, series_of, grace_ms
         self._numbers = {(one.token, one.venue): number for number, one in enumerate(series)}
-        self._partition_of = {number: partition for partition, found in series_of.items() for number in found}
+        self._partition_of = np.full(len(series), -1, np.int64)
+        for partition, found in series_of.items():
+            self._partition_of[list(found)] = partition
 
     def read(
         self, batch: Batch, found: Found | None, times: Times, letters: Letters
@@ -45,19 +47,19 @@ class TickReader:
             watermarks = times.at(found.at)
             early = watermarks < 0
             if early.any():
-                self._group(heard, batch, found.take(early), series[early], watermarks[early], begun)
+                self._group(heard, found.take(early), series[early], watermarks[early], begun)
                 found, series, watermarks = found.take(~early), series[~early], watermarks[~early]
             self._tell(heard, begun, set(heard))
-            busy = self._group(heard, batch, found, series, watermarks, closing)
+            busy = self._group(heard, found, series, watermarks, closing)
         else:
             self._tell(heard, begun, set())
         self._tell(heard, {at: ms for at, ms in closing.items() if begun.get(at) != ms}, busy)
+        numbers = sorted(heard)
+        partitions = self._partition_of[numbers].tolist()
+        after_ms = {at: times.after_ms(at) for at in batch.starts}
         return tuple(
-            (
-                self._series[number],
-                Chunk(parts[0] if len(parts) == 1 else Ticks.concat(parts), times.after_ms(self._partition_of[number])),
-            )
-            for number, parts in sorted(heard.items())
+            (self._series[number], Chunk(Ticks.concat(heard[number]), after_ms[partition]))
+            for number, partition in zip(numbers, partitions, strict=True)
         )
 
     def _closes(self, times: Times, partition: int) -> bool:
@@ -77,20 +79,17 @@ class TickReader:
         found = refused(batch, found, TICK, checks, letters)
         return found, numbers[found.lane]
 
-    def _group(
-        self, heard: Heard, batch: Batch, found: Found, series: I64, watermarks: I64, closing: Mapping[int, int]
-    ) -> set[int]:
+    def _group(self, heard: Heard, found: Found, series: I64, watermarks: I64, closing: Mapping[int, int]) -> set[int]:
         """Add the batches of series with ticks; returns which these are."""
         rows = found.rows
         assert isinstance(rows, Trades)
-        ends = np.full(len(series), -1, np.int64)
+        ends = np.full(len(self._series), -1, np.int64)
         for partition, end_ms in closing.items():
-            ends[batch.partitions[found.at] == partition] = end_ms
+            ends[self._partition_of == partition] = end_ms
         grouped = batches(rows, series, watermarks, ends)
-        numbers = grouped.series.tolist()
-        for number, ticks in zip(numbers, grouped.ticks, strict=True):
+        for number, ticks in grouped:
             heard.setdefault(number, []).append(ticks)
-        return set(numbers)
+        return {number for number, _ in grouped}
 
     def _tell(self, heard: Heard, watermarks: Mapping[int, int], busy: set[int]) -> None:
         """Add a heartbeat for each series of these partitions that has none yet."""

@@ -11,7 +11,7 @@ never skipped. A topic that was deleted and made again has the old name and anot
 import time
 from collections.abc import Iterator, Mapping
 
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import Consumer, Message
 from confluent_kafka import TopicPartition as Position
 
 from connectors.archive_files import Description
@@ -19,6 +19,7 @@ from connectors.kafka.catch_up import Record, catch_up
 from connectors.kafka.cluster import Cluster, KafkaAddress, TopicIdentity
 from connectors.kafka.consumer import reading
 from connectors.kafka.log_ends import Span, log_spans
+from connectors.kafka.outage import let_pass
 from connectors.kafka.stops import MissingOffsetError, OutageError
 from connectors.kafka.topic_watch import TopicWatch, changed
 from connectors.log_feed import beats_of
@@ -27,8 +28,6 @@ from lotus.columns import I64
 BATCH = 2_000
 POLL_SECONDS = 0.5
 OUTAGE_SECONDS = 60.0
-_MISSING = (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE)
-_PASSING = (KafkaError._PARTITION_EOF, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
 
 
 class TopicLog:
@@ -82,7 +81,7 @@ def batches(address: KafkaAddress, described: Description, next_: Mapping[int, i
 
     next_   first offset of each partition that is wanted; -1: the first that is there
     raises  MissingOffsetError if such an offset is gone, TopicChangedError if the topic was made again, OutageError if
-            the brokers are away for a minute
+            the brokers are away for a minute, LogError for everything else that waiting does not cure
     """
     topic = described.topic
     was = TopicIdentity(described.topic_id, described.partitions)
@@ -118,17 +117,13 @@ def _grown(topic: str, partitions: int) -> None:
 
 def _record(message: Message, topic: str) -> Record | None:
     """A message with what is kept of it; None for news that pass by themselves."""
-    error, partition, offset = message.error(), message.partition(), message.offset()
+    error = message.error()
     if error is None:
-        assert partition is not None
-        assert offset is not None
-        ts = message.timestamp()[1]
-        return Record(partition, offset, ts, message.key(), message.value(), message.headers() or [])
-    if error.code() in _MISSING:
+        return Record.of(message)
+    try:
+        let_pass(error, f"{topic}/{message.partition()}")
+    except MissingOffsetError as gone:
         raise MissingOffsetError(
-            f"{topic}/{partition}: the offset to go on at is gone ({error.str()}): what was between is lost; raise the "
-            "topic's retention and begin a new archive in an empty folder"
-        )
-    if error.code() in _PASSING or error.retriable():
-        return None
-    raise OutageError(f"{topic}: {error.str()}")
+            f"{gone}: what was between is lost; raise the topic's retention and begin a new archive in an empty folder"
+        ) from gone
+    return None
