@@ -5,7 +5,8 @@ record, in which partition it stands or what surrounds it.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ DECISION = "decision"
 NOUN_HEADER = "noun"
 _ORDER = ("kind", "sequence", "rev")  # what tells apart rows of one lane and time, where a noun has it
 Place = tuple[str, str, str, int, tuple[int, ...]]
+Body = tuple[Place, bytes]
 
 
 class DigestError(ValueError):
@@ -63,22 +65,50 @@ def digest_of_messages(messages: Iterable[Stored], framing: Framing, noun: str =
 
 def digest_of_written(items: Iterable[Written], noun: str = DECISION) -> Digest:
     """Of rows in memory: what a replay, or the rows of a run's table, would put on the topic."""
-    codec = codec_of(noun)
-    found = [pair for item in items if item.noun == noun for pair in _encoded(codec, item.lane, item.rows)]
-    return _hashed(found)
+    return digest_of(bodies_of(items, noun))
 
 
 def digest_of_bodies(bodies: list[bytes], noun: str = DECISION) -> Digest:
     """Of bodies in any order; raises DigestError for one that is no such record."""
+    return digest_of(placed(bodies, noun))
+
+
+def bodies_of(items: Iterable[Written], noun: str = DECISION) -> list[Body]:
+    """Rows as the topic would hold them, in the order of the digest."""
+    codec = codec_of(noun)
+    return sorted(pair for item in items if item.noun == noun for pair in _encoded(codec, item.lane, item.rows))
+
+
+def placed(bodies: Sequence[bytes], noun: str = DECISION) -> list[Body]:
+    """Bodies in the order of the digest; raises DigestError for one that is no such record."""
     decoded = codec_of(noun).decode(bodies)
     if decoded.faults:
         number, reason = decoded.faults[0]
         raise DigestError(f"body {number} is no {noun}: {reason}")
     places = _places([decoded.lanes[code] for code in decoded.lane.tolist()], decoded.rows)
-    return _hashed(list(zip(places, bodies, strict=True)))
+    return sorted(zip(places, bodies, strict=True))
 
 
-def _encoded(codec: Codec, lane: Lane, rows: Columns) -> Iterator[tuple[Place, bytes]]:
+def digest_of(found: Sequence[Body]) -> Digest:
+    """Each body with its length before it, so that no two lists of bodies read the same."""
+    hasher = hashlib.sha256()
+    for _, body in found:
+        hasher.update(len(body).to_bytes(4, "big"))
+        hasher.update(body)
+    return Digest(len(found), hasher.hexdigest())
+
+
+def first_apart(left: Sequence[Body], right: Sequence[Body]) -> tuple[Body | None, Body | None] | None:
+    """Where two lists in the order of the digest part: the two bodies of one place, or the one that stands alone."""
+    for one, other in zip_longest(left, right):
+        if one != other:
+            if one is None or other is None or one[0] == other[0]:
+                return one, other
+            return (one, None) if one < other else (None, other)
+    return None
+
+
+def _encoded(codec: Codec, lane: Lane, rows: Columns) -> Iterator[Body]:
     text = (lane.token, lane.venue, str(lane.timeframe))
     bodies = codec.encode(text, rows)
     yield from zip(_places([text] * len(rows), rows), (bodies[i] for i in range(len(bodies))), strict=True)
@@ -91,13 +121,3 @@ def _places(lanes: list[tuple[str, str, str]], rows: Columns) -> list[Place]:
     further = [np.asarray(getattr(rows, name)).tolist() for name in _ORDER if name in layout]
     ranks = list(zip(*further, strict=True)) if further else [()] * len(rows)
     return [(*lane, at, rank) for lane, at, rank in zip(lanes, time, ranks, strict=True)]
-
-
-def _hashed(found: list[tuple[Place, bytes]]) -> Digest:
-    """Each body with its length before it, so that no two lists of bodies read the same."""
-    found.sort()
-    hasher = hashlib.sha256()
-    for _, body in found:
-        hasher.update(len(body).to_bytes(4, "big"))
-        hasher.update(body)
-    return Digest(len(found), hasher.hexdigest())

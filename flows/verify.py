@@ -9,17 +9,13 @@ What the live run has written beyond W is not looked at: it goes on meanwhile.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from connectors.decisions_digest import DECISION, digest_of_bodies, digest_of_written
+from connectors.decisions_digest import DECISION
 from connectors.inputs import InputError
-from connectors.kafka.catch_up import catch_up
-from connectors.kafka.records import origin
-from connectors.live import Share
-from connectors.messages import MESSAGES
+from connectors.live import LiveConfig, Share
 from connectors.postgres.compare import (
     LETTERS,
     Difference,
@@ -45,7 +41,7 @@ from flows.interrupt import Stopped, never
 from flows.live import described
 from flows.log_replay import LogReplay, LogRequest, log_name, planned
 from flows.replay_job import Progress, Tell, nobody, unwatched
-from lotus.written import Written
+from flows.verify_topic import committed, compared_bodies, published
 from schemas.partition import partition_of
 
 DECISIONS = "pm.decisions.v1"
@@ -120,7 +116,7 @@ def verify(
         migrate(connection)
         _refuse_another(connection, request, tell)
         reached_ms = reached(connection, settings)
-        mine = letters(connection, live.run)
+        mine, numbers = letters(connection, live.run), committed(connection, live.run, decisions_topic(live))
     replay = planned(request, reached_ms + settings.config.bar.grace_ms)
     job = replay.job(progress, stopped=stopped, tell=tell)
     job.into_database(dsn)
@@ -131,7 +127,7 @@ def verify(
         compared = (
             *(_table(connection, noun, live.run, theirs, reached_ms) for noun in known_nouns()),
             _letters(mine, letters(connection, theirs), replay, tell),
-            _bodies(connection, replay, reached_ms),
+            _bodies(connection, replay, numbers, reached_ms, tell),
         )
     sha256 = hash_of(f"{one.what} {one.replay.rows} {one.replay.sha256}" for one in compared)
     return Verdict(live.run, theirs, reached_ms, compared, sha256)
@@ -217,23 +213,20 @@ def _letters(mine: set[Letter], theirs: set[Letter], replay: LogReplay, tell: Te
     return Compared(LETTERS, Side(len(left), hash_of_letters(left)), Side(len(right), hash_of_letters(right)), told)
 
 
-def _bodies(connection: Connection, replay: LogReplay, reached_ms: int) -> Compared:
+def _bodies(
+    connection: Connection, replay: LogReplay, numbers: Mapping[int, int], reached_ms: int, tell: Tell
+) -> Compared:
     """Decisions as any reader of the topic gets them."""
     request = replay.request
-    live, framing = request.settings.live, request.servers.framing
-    name = topics()[DECISIONS].full_name(live.topic_prefix)
-    sent = [
-        framing.split(record.value)[1]
-        for record in catch_up(request.servers.address, name)
-        if record.ts <= reached_ms and (told := origin(record.headers)).run == live.run and told.noun == DECISION
-    ]
-    rows = [_known(item, reached_ms) for item in written_rows(connection, replay.row.run_id, DECISION)]
-    mine, theirs = digest_of_bodies(sent), digest_of_written(rows)
-    apart = None if mine == theirs else f"{mine.n} bodies on {name}, {theirs.n} of the replay: their hashes differ"
+    live, servers = request.settings.live, request.servers
+    found = published(servers.address, decisions_topic(live), live.run, numbers)
+    for partition, since_ms in sorted(found.since.items()):
+        tell(f"{decisions_topic(live)} [{partition}] has forgotten what came before {since_ms}: not looked at")
+    rows = written_rows(connection, replay.row.run_id, DECISION)
+    mine, theirs, apart = compared_bodies(found, rows, servers.framing, live.partitions, reached_ms)
     return Compared(BODIES, Side(*mine), Side(*theirs), apart)
 
 
-def _known(item: Written, reached_ms: int) -> Written:
-    """The rows that were known at a time."""
-    times = MESSAGES[item.noun].times(item.lane, item.rows)
-    return item._replace(rows=item.rows.take(np.asarray(times <= reached_ms, dtype=np.bool_)))
+def decisions_topic(live: LiveConfig) -> str:
+    """Its full name."""
+    return topics()[DECISIONS].full_name(live.topic_prefix)

@@ -7,6 +7,8 @@ from rich.markup import escape
 
 from flows.screen import OUT
 
+DIGITS = 16  # of a hash; `--json` has all of them
+
 
 def print_archive(story: dict[str, Any]) -> None:
     """How far an archive goes."""
@@ -26,10 +28,10 @@ def print_log_replay(story: dict[str, Any]) -> None:
 
 def print_verdict(story: dict[str, Any]) -> None:
     """Noun by noun, then one hash over all."""
-    OUT.print(f"{'':<16} {'live':>12} {'replay':>12}")
+    OUT.print(f"{'':<16} {'live':>12} {'replay':>12}  {'sha256':<{DIGITS}}")
     for one in story["compared"]:
         mark = "[green]equal[/green]" if one["equal"] else "[red]differs[/red]"
-        OUT.print(f"{one['what']:<16} {one['live']:>12} {one['replay']:>12}  {mark}")
+        OUT.print(f"{one['what']:<16} {one['live']:>12} {one['replay']:>12}  {one['sha256'][:DIGITS]}  {mark}")
         if one["difference"]:
             OUT.print(f"  {one['difference']}", markup=False)
     reached = datetime.fromtimestamp(story["reached_ms"] / 1000, UTC)

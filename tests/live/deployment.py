@@ -140,13 +140,14 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Deployment:
-    """See above; `live` names the run and the prefix of the topics."""
+    """See above; `live` names the run and the prefix of the topics, `program` what is run in place of `lotus`."""
 
     address: KafkaAddress
     dsn: str
     folder: Path
     live: LiveConfig
     processes: dict[str, Process] = field(default_factory=dict)
+    program: str = "flows.cli"
 
     @cached_property
     def environment(self) -> dict[str, str]:
@@ -242,7 +243,7 @@ class Deployment:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "flows.cli", *arguments],
+                [sys.executable, "-m", self.program, *arguments],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -106,6 +106,11 @@ def recorded(folder: Path, hours: int = HOURS, seed: int = 5) -> Recording:
 def replayed(recording: Recording, dsn: str, run_id: str = "tape") -> Expected:
     """Replay the files into a database."""
     run(Request(recording.inputs, load_settings(None, {}), TIMEFRAMES, run_id=run_id, dsn=dsn))
+    return written(dsn, run_id)
+
+
+def written(dsn: str, run_id: str) -> Expected:
+    """What a replay has written into a database."""
     with connect(dsn) as connection:
         decisions = digest_of_written(written_rows(connection, run_id, DECISION))
         return Expected(counts(connection, run_id), table_hashes(connection, run_id), decisions)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flows.names import store_name
 from tests.flows.damaging import snapshot_bit
 from tests.live.conftest import Deploy
 from tests.live.deployment import WAIT_SECONDS, Deployment, Process
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def store(deployment: Deployment) -> Path:
-    return deployment.folder / "state" / "lotus" / "recovery" / "live-live-fused-0of1" / "store"
+    return deployment.folder / "state" / "lotus" / "recovery" / store_name(deployment.live, "fused-0of1") / "store"
 
 
 def no_room(process: Process, path: Path) -> None:

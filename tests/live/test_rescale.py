@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connectors.live import Share
-from flows.names import meaning_of
+from flows.names import meaning_of, store_name, writer_of
 from tests.live.conftest import Deploy
 from tests.live.deployment import Deployment, Process
 from tests.live.recorded import Expected, Recording
@@ -45,8 +45,12 @@ def begun(deployment: Deployment, recording: Recording, of: int) -> None:
     deployment.processes.clear()
 
 
+def name_of(deployment: Deployment, share: Share) -> str:
+    return store_name(deployment.live, writer_of(FLOW, share))
+
+
 def folder(deployment: Deployment, share: Share) -> Path:
-    return deployment.folder / "state" / "lotus" / "recovery" / f"live-live-{FLOW}-{share.index}of{share.of}"
+    return deployment.folder / "state" / "lotus" / "recovery" / name_of(deployment, share)
 
 
 def test_a_store_is_of_use_to_its_share_alone(deploy: Deploy, recording: Recording) -> None:
@@ -88,7 +92,7 @@ def test_a_rescale_that_dies_anywhere_leaves_one_whole_set_of_stores(
     begun(deployment, recording, 1)
     assert rescaled(deployment, 5)[0] == REFUSED, "there are 4 partitions"
     code, _ = rescaled(deployment, 2, fail=f"{POINTS[0]}:1")
-    assert (code, [store.name for store in stores(deployment)]) == (KILLED, ["live-live-hot-0of1"])
+    assert (code, [store.name for store in stores(deployment)]) == (KILLED, [name_of(deployment, Share())])
     for point in POINTS[1:]:
         code, report = rescaled(deployment, 2, fail=f"{point}:1")
         assert code == KILLED, report
@@ -101,5 +105,5 @@ def test_a_rescale_that_dies_anywhere_leaves_one_whole_set_of_stores(
             deployment.again(process)
     deployment.wait(recording.end_ms)
     assert set(deployment.stop().values()) == {0}
-    assert [store.name for store in stores(deployment)] == ["live-live-hot-0of2", "live-live-hot-1of2"]
+    assert [store.name for store in stores(deployment)] == [name_of(deployment, Share(index, 2)) for index in (0, 1)]
     assert differences(deployment, expected) == []
