@@ -7,6 +7,7 @@ that are not selected (other tokens, another span) are not looked at.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from lotus.records import DeadLetters
 
 EARLIEST_MS = 1_230_768_000_000  # 2009-01-01: no coin was traded before it
 LATEST_MS = 4_102_444_800_000  # 2100-01-01
+MOST_MONEY = Decimal(10) ** 15  # quote or base: more is a slip of the unit
 UNITS = {"seconds": 1_000.0, "microseconds": 1e-3, "nanoseconds": 1e-6}
 Checks = tuple[tuple[str, Flags], ...]
 

@@ -18,7 +18,7 @@ import httpx
 import numpy as np
 import structlog
 
-from connectors.hyperliquid.clock import SourceClock, monotonic_ms, wall_ms
+from connectors.clock import SourceClock, monotonic_ms, wall_ms
 from connectors.hyperliquid.publisher import Publisher
 from lotus.intake import Levels
 from lotus.kernel import number
@@ -30,6 +30,7 @@ TETHER = "tether"
 WHOLE = 100.0  # percent
 LARGEST = 1e300  # beyond it a number is damage
 STOP_POLL_S = 0.2
+CARRIED_MS = 3_600_000  # market-data.md 11: a level that is missing is carried for an hour
 
 
 @dataclass(frozen=True)
@@ -158,11 +159,13 @@ def run_dominance(
     *,
     source: DominanceSource | None = None,
     counters: DominanceCounters | None = None,
+    looked: Callable[[Mapping[str, bool]], None] = lambda _stale: None,
     pause: Callable[[float], None] = time.sleep,
     now: Callable[[], int] = monotonic_ms,
 ) -> None:
     """Sample until `stop()`; raises whatever the publisher raises.
 
+    looked      hears several times a second that all is well, and of each asset whether its latest sample is too old
     pause, now  seconds to let pass, and the monotonic clock that they pass on, ms
     """
     source = source or CoinGecko(settings)
@@ -173,6 +176,8 @@ def run_dominance(
         if now() >= due_ms:
             answered = sample(source, lambda: clock.at(now()), publisher, counters)
             due_ms = now() + (settings.every_ms if answered else settings.retry_ms)
+        last_ms = {asset: counters.last_sample_ms.get(asset, clock.wall_ms) for asset in COINS}
+        looked({asset: clock.at(now()) - ts > settings.every_ms + CARRIED_MS for asset, ts in last_ms.items()})
         pause(min(STOP_POLL_S, max(0.0, (due_ms - now()) / 1_000)))
 
 

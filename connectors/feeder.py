@@ -47,26 +47,26 @@ class Clock:
 
 
 class Pace:
-    """When a moment is due.
+    """When a moment is due: the first one at once.
 
-    speed      event seconds in a second; None: nothing waits
-    anchor_ms  the event time that is due at once: now, for a market that runs with the clock. None: the first moment
+    speed  event seconds in a second; None: nothing waits
     """
 
-    def __init__(self, speed: float | None, anchor_ms: int | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, speed: float | None, clock: Clock | None = None) -> None:
         """Raises ValueError for a speed that is not above 0."""
         if speed is not None and not speed > 0:
             raise ValueError(f"the speed is event seconds in a second, above 0, not {speed}")
-        self._speed, self._anchor_ms, self._clock = speed, anchor_ms, clock or Clock()
-        self._began = self._clock.monotonic()
+        self._speed, self._clock = speed, clock or Clock()
+        self._first_ms: int | None = None
+        self._began = 0.0
 
     def wait(self, clock_ms: int, stopped: Callable[[], bool]) -> None:
         """Return when the moment is due, or soon after the feeder has been stopped."""
         if self._speed is None:
             return
-        if self._anchor_ms is None:
-            self._anchor_ms, self._began = clock_ms, self._clock.monotonic()
-        due = self._began + (clock_ms - self._anchor_ms) / MS_PER_SECOND / self._speed
+        if self._first_ms is None:
+            self._first_ms, self._began = clock_ms, self._clock.monotonic()
+        due = self._began + (clock_ms - self._first_ms) / MS_PER_SECOND / self._speed
         while (left := due - self._clock.monotonic()) > 0 and not stopped():
             self._clock.sleep(min(left, LONGEST_SLEEP_SECONDS))
 
@@ -90,14 +90,12 @@ def feed(
     pace: Pace,
     *,
     clocks: Sequence[int] = (),
-    progress: Callable[[Fed], None] = lambda _fed: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Fed:
     """Write the moments of a market until its end or until it is stopped.
 
-    clocks    last heartbeat of this market's source in each partition, -1 where there is none, as an earlier feeder
-              left them (`connectors/kafka/last_beats.py`); none: from the beginning
-    progress  hears after each moment what has been written
+    clocks  last heartbeat of this market's source in each partition, -1 where there is none, as an earlier feeder left
+            them (`connectors/kafka/last_beats.py`); none: from the beginning
     """
     fed = Fed()
     for moment in market.moments(min(clocks, default=-1)):
@@ -105,7 +103,6 @@ def feed(
         if stopped():
             break
         fed = _written(moment, intake, clocks, fed)
-        progress(fed)
     intake.flush()
     return fed
 

@@ -14,18 +14,16 @@ import pyarrow.parquet as pq
 from connectors.inputs import HistoryFile
 from lotus.feed import BucketTag, Slice
 from lotus.records import Bars
-from lotus.timeframe import TIMEFRAMES, Timeframe
+from lotus.timeframe import TIMEFRAMES
 
 PRICES = ("open", "high", "low", "close")
 
 
-def write_history(warm_up: Slice, folder: Path, shift_ms: int = 0) -> tuple[HistoryFile, ...]:
-    """Write the warm-up bars of one venue, moved in time like the market is; returns the files, fine to coarse.
+def write_history(warm_up: Slice, folder: Path) -> tuple[HistoryFile, ...]:
+    """Write the warm-up bars of one venue; returns the files, fine to coarse.
 
-    raises  ValueError for bars of several venues, and for a shift that is not whole days: it would leave the grid
+    raises  ValueError for bars of several venues
     """
-    if shift_ms % Timeframe.D1.ms:
-        raise ValueError(f"bars of a day are moved by whole days only, not by {shift_ms} ms")
     venues = {one.venue for one, _ in warm_up.raw}
     if len(venues) != 1:
         raise ValueError(f"a history file is of one venue, not of {sorted(venues)}")
@@ -37,17 +35,17 @@ def write_history(warm_up: Slice, folder: Path, shift_ms: int = 0) -> tuple[Hist
         ]
         if found:
             path = folder / f"history-{timeframe}.parquet"
-            pq.write_table(pa.concat_tables([_table(token, rows, shift_ms) for token, rows in found]), path)
+            pq.write_table(pa.concat_tables([_table(token, rows) for token, rows in found]), path)
             files.append(HistoryFile(venue, timeframe, path))
     return tuple(files)
 
 
-def write_buckets(tags: Iterable[BucketTag], path: Path, shift_ms: int = 0) -> Path:
-    """Write which token is in which bucket, moved in time like the market is."""
+def write_buckets(tags: Iterable[BucketTag], path: Path) -> Path:
+    """Write which token is in which bucket."""
     rows = sorted(tags)
     columns = {
         "token": pa.array([tag.token for tag in rows], pa.string()),
-        "since": pa.array([tag.since_ms + shift_ms for tag in rows], pa.int64()),
+        "since": pa.array([tag.since_ms for tag in rows], pa.int64()),
         "bucket": pa.array([tag.bucket for tag in rows], pa.string()),
         "measure_usd": pa.array([tag.measure_usd for tag in rows], pa.float64()),
     }
@@ -55,12 +53,12 @@ def write_buckets(tags: Iterable[BucketTag], path: Path, shift_ms: int = 0) -> P
     return path
 
 
-def _table(token: str, rows: Bars, shift_ms: int) -> pa.Table:
+def _table(token: str, rows: Bars) -> pa.Table:
     """Volume is in units of the token: its value is estimated on reading, as that of every bar file."""
     return pa.table(
         {
             "token": pa.array(np.full(len(rows), token, dtype=np.object_), pa.string()),
-            "ts": rows.ts + shift_ms,
+            "ts": rows.ts,
             **{name: getattr(rows, name) for name in PRICES},
             "volume": rows.volume_base,
         }

@@ -97,6 +97,7 @@ class FlowMetrics(_ProcessMetrics):
         self._duplicates = counter("duplicate_ticks_total", "Ticks seen before.")
         self._gaps = counter("gap_minutes_total", "Minutes without a tick that became gap records.")
         self._revisions = counter("bar_revisions_total", "Bars corrected after they were published.")
+        self._mended = counter("bar_candles_total", "Minutes that the stream missed, as the venue's candles have them.")
         self._lag = gauge("consumer_lag_messages", "Messages between the position and the end of the log.", partition)
         self._watermark = gauge(
             "watermark_timestamp_seconds", "Event time up to which a partition is complete.", partition
@@ -148,6 +149,10 @@ class FlowMetrics(_ProcessMetrics):
         """Bars corrected after they were published."""
         self._revisions.inc(bars)
 
+    def bar_candles(self, minutes: int) -> None:
+        """Minutes that the venue's candles mended."""
+        self._mended.inc(minutes)
+
     def lag(self, topic: str, partition: int, messages: int) -> None:
         """How many messages of a partition are not read yet."""
         self._lag.labels(topic, str(partition)).set(messages)
@@ -196,18 +201,20 @@ class IngestMetrics(_ProcessMetrics):
         """`clock` gives seconds since 1970; it only stamps the last heartbeat."""
         super().__init__(build, health or Health(needs_lease=False), clock)
         counter, gauge = self._counter, self._gauge
-        self._records = counter("ingest_records_total", "Records acknowledged by the input log, by noun.", ("noun",))
+        self._records = counter("ingest_records_total", "Records handed to the input log, by noun.", ("noun",))
         self._rejected = counter("ingest_rejected_total", "Venue messages refused, by reason.", ("reason",))
         self._reconnects = counter("ingest_reconnects_total", "Connections to the venue lost and made again.")
         self._connected = gauge("ingest_connected", "1 while the venue's connection is up.")
         self._lag = gauge("ingest_lag_seconds", "Heartbeat minus the newest tick of a token, event time.", ("token",))
         self._stale = gauge("ingest_stale", "1 while a series got no new value for too long.", ("series",))
         self._heartbeat = gauge("ingest_heartbeat_timestamp_seconds", "Event time of the last heartbeat written.")
-        self._delivery = self._histogram("ingest_delivery_seconds", "Time from produce to report.", COMMIT_BUCKETS)
+        self._delivery = self._histogram(
+            "ingest_delivery_seconds", "Time until a heartbeat is acknowledged.", COMMIT_BUCKETS
+        )
         self._reason, self._token = Bounded(), Bounded(limit=2000)
 
     def records(self, noun: str, records: int) -> None:
-        """Records that the broker acknowledged."""
+        """Records that are on their way; one that is not acknowledged ends the process."""
         self._records.labels(noun).inc(records)
 
     def rejected(self, reason: str, messages: int = 1) -> None:
@@ -231,12 +238,12 @@ class IngestMetrics(_ProcessMetrics):
         self._stale.labels(series).set(float(stale))
 
     def heartbeat(self, event_ms: int) -> None:
-        """A heartbeat was acknowledged by every partition: the process is alive."""
+        """A heartbeat was written to every partition: the process is alive."""
         self._heartbeat.set(event_ms / 1000)
         self.health.alive()
 
     def delivery(self, seconds: float) -> None:
-        """A batch was acknowledged this long after it was produced."""
+        """A heartbeat was acknowledged this long after it was written."""
         self._delivery.observe(seconds)
 
 

@@ -8,7 +8,7 @@ one for every second with a sample too: a sample is refused where no clock is ne
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -21,10 +21,6 @@ from lotus.feed import Manifest
 from lotus.intake import Levels, Trades
 from lotus.kernel import Series
 from lotus.records import Samples, Ticks
-from lotus.timeframe import MINUTE_MS
-
-NAMED_SHIFT = "+"
-SHIFT_UNIT = "ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,52 +83,6 @@ class Recorded:
             trades = tuple(by_series(self._series, self._trades, self._owner, first, end))
             yield Moment(clock_ms, trades, levels_of(self._samples, known_ms, clock_ms + SECOND_MS, self.source))
             known_ms = clock_ms + SECOND_MS
-
-
-class Shifted:
-    """A market at another time: every event time moved by the same number of milliseconds.
-
-    Its source says so: `recording+86400000ms`. Whole minutes keep every minute what it was.
-    """
-
-    def __init__(self, market: Moments, shift_ms: int) -> None:
-        """Raises ValueError unless the shift is whole minutes."""
-        if shift_ms % MINUTE_MS:
-            raise ValueError(f"shift by whole minutes, so that the minutes stay what they were, not by {shift_ms} ms")
-        self._market, self._shift_ms = market, shift_ms
-        self.source = f"{market.source}{NAMED_SHIFT}{shift_ms}{SHIFT_UNIT}"
-        manifest = market.manifest
-        self.manifest = replace(
-            manifest,
-            buckets=tuple(replace(tag, since_ms=tag.since_ms + shift_ms) for tag in manifest.buckets),
-            start_ms=manifest.start_ms + shift_ms,
-            end_ms=manifest.end_ms + shift_ms,
-        )
-
-    def moments(self, after_ms: int = -1) -> Iterator[Moment]:
-        """See `Moments`."""
-        shift_ms = self._shift_ms
-        for moment in self._market.moments(after_ms - shift_ms if after_ms >= 0 else -1):
-            yield Moment(
-                moment.clock_ms + shift_ms,
-                tuple((one, replace(rows, ts=rows.ts + shift_ms)) for one, rows in moment.trades),
-                tuple((name, replace(rows, ts=rows.ts + shift_ms)) for name, rows in moment.samples),
-            )
-
-
-def begun_at(market: Moments, now_ms: int, unit_ms: int = MINUTE_MS) -> Shifted:
-    """The market moved so that it begins less than a unit before `now_ms`: a recording, as if it happened now.
-
-    unit_ms  the shift is a multiple of it: whole days keep the bars of every timeframe, and warm-up files usable
-    """
-    return Shifted(market, (now_ms - market.manifest.start_ms) // unit_ms * unit_ms)
-
-
-def shift_of(source: str) -> int:
-    """The shift that the name of a source declares, in milliseconds; 0 where it declares none."""
-    _, plus, shift = source.rpartition(NAMED_SHIFT)
-    number = shift.removesuffix(SHIFT_UNIT)
-    return int(number) if plus and number != shift and number.removeprefix("-").isdigit() else 0
 
 
 def by_series(

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from connectors.health import Health
-from connectors.ops_address import OpsAddress
+from connectors.ops_address import ADDRESS_VARIABLE, OpsAddress, OpsAddressError
 
 REQUEST_SECONDS = 5.0  # a client that sends slower is dropped
 REQUESTS_AT_ONCE = 16  # more are hung up on
@@ -26,12 +26,17 @@ JSON = "application/json; charset=utf-8"
 class OpsPage:
     """Serves one process's metrics from a thread of its own.
 
-    raises  OSError if the address cannot be bound
+    raises  OpsAddressError if the address cannot be bound
     """
 
     def __init__(self, registry: CollectorRegistry, health: Health, address: OpsAddress) -> None:
         """Bind the address; `start` begins to answer."""
-        self._server = _Server(registry, health, address)
+        try:
+            self._server = _Server(registry, health, address)
+        except OSError as error:
+            raise OpsAddressError(
+                f"{ADDRESS_VARIABLE}: cannot listen at {address.host}:{address.port}: {error.strerror or error}"
+            ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="ops-page", daemon=True)
 
     @property

@@ -2,6 +2,7 @@
 
 instrument lanes --> topic of the noun, partition of the token
 index lanes, board -> md.drivers.v1, its one partition; their dead letters: the last partition of md.dlq.v1
+executions that could not be booked -> beside the fills, by the flow that knows the orders
 """
 
 from collections import Counter
@@ -10,15 +11,16 @@ from functools import cached_property, lru_cache
 
 from connectors.live import Share
 from connectors.postgres.units import Target
-from connectors.topics import Topic, topics
+from connectors.topics import topics
 from lotus.lane import Lane
 from lotus.plan import BOARD, Plan
 from lotus.published import PARTITION
-from lotus.written import CANDLES
+from lotus.written import CANDLES, EXECUTIONS
 from schemas.partition import partition_of
 
 DRIVERS = "md.drivers.v1"
 LETTERS = "md.dlq.v1"
+FILLS = "pm.fills.v1"
 PROMISES = {
     "md.bars.v1": "bar",
     "md.trend.v1": "trend",
@@ -90,6 +92,8 @@ class Routing:
         return found
 
     def _target(self, noun: str, lane: Lane) -> Target | None:
+        if lane.token.startswith(EXECUTIONS):
+            return self._at(FILLS, partition_of(lane.token.removeprefix(EXECUTIONS), self._partitions))
         lane = lane._replace(token=lane.token.removeprefix(CANDLES))
         if lane.token == BOARD or (lane.token and self._is_index(lane)):
             if noun == "dead_letter" and self._drives:
@@ -111,8 +115,3 @@ class Routing:
 
     def _name(self, topic: str) -> str:
         return self._prefix + topic
-
-
-def written_by(flow: str) -> tuple[Topic, ...]:
-    """The topics of a flow."""
-    return tuple(topic for topic in topics().values() if topic.writer in WRITERS[flow])

@@ -22,6 +22,7 @@ from connectors.settings import config_schema, load_settings
 from connectors.simulator import Market
 from connectors.tape import SLICE_ROWS
 from flows import doctor, explain, screen, summary, warmup
+from flows.database import Dsn
 from flows.interrupt import stop_on_signals
 from flows.replay_job import EPOCH
 from flows.session import Report, Request, run
@@ -37,7 +38,6 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 config_app = typer.Typer(no_args_is_help=True, help="Show the configuration and its schema.")
 app.add_typer(config_app, name="config")
 
-Dsn = Annotated[str | None, typer.Option(help="Your own Postgres; default: an embedded one.", envvar="LOTUS_DSN")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML file; LOTUS__SECTION__KEY overrides it.")]
 Export = Annotated[Path | None, typer.Option(help="Folder for one Parquet file per noun.")]

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from connectors.clock import wall_ms
 from connectors.hyperliquid.fetch import Progress, fetch
 from connectors.inputs import InputError, timeframe_of
 from connectors.kafka.gateway import ALL, Gateway, GatewayError, Order, Report
 from connectors.kafka.intake import IntakeWriter
-from connectors.kafka.retention import wall_ms
 from connectors.live import LiveConfig
 from connectors.settings import load_settings
 from connectors.topics import topics

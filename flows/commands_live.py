@@ -7,14 +7,15 @@ from typing import Annotated
 
 import typer
 
+from connectors.clock import wall_ms
 from connectors.dominance import run_dominance
 from connectors.feeder import Fed, Pace, feed, oldest_ms
 from connectors.hyperliquid.client import run_ingest
 from connectors.inputs import InputError, Inputs, TicksFile
 from connectors.kafka.cluster import ensure_topics
 from connectors.kafka.intake import SeqClock
-from connectors.kafka.last_beats import clocks_of, last_beats
-from connectors.kafka.retention import refuse_expired, wall_ms
+from connectors.kafka.last_beats import last_beats
+from connectors.kafka.retention import refuse_expired
 from connectors.kafka.source import SourceConfig
 from connectors.live import LiveConfig, Share
 from connectors.moments import Moments, Recorded
@@ -25,10 +26,11 @@ from connectors.tick_market import TickMarket
 from connectors.topics import specs, topics
 from flows import screen, warmup
 from flows.commands import ConfigFile, Json, app, shown
+from flows.database import LiveDsn
 from flows.feeding import input_log
 from flows.interrupt import stop_on_signals
 from flows.live import Job, run
-from flows.servers import Brokers, KafkaOptions, LiveDsn, RegistryUrl, address_of, framing_of, servers_of
+from flows.servers import Brokers, KafkaOptions, RegistryUrl, address_of, framing_of, servers_of
 from flows.wiring import FLOWS, INPUT_LOG
 
 LOCAL = "127.0.0.1:9092"
@@ -109,7 +111,7 @@ def feed_command(
     address, framing = address_of(brokers, kafka), framing_of(registry, live)
     log = topics()[INPUT_LOG].full_name(live.topic_prefix)
     refuse_expired(address, log, oldest_ms(market), wall_ms())
-    clocks = clocks_of(market.source, last_beats(address, log, framing, market.source))
+    clocks = last_beats(address, log, framing, market.source)
     with stop_on_signals() as stop, input_log("feed", live, address, framing, market.source) as intake:
         fed = feed(market, intake, Pace(speed or None), clocks=clocks, stopped=stop)
     screen.note(_told(fed))
@@ -128,7 +130,7 @@ def ingest_command(
     address, framing = address_of(brokers, kafka), framing_of(registry, live)
     log = topics()[INPUT_LOG].full_name(live.topic_prefix)
     source = live.sources[0]
-    covered_ms = min(clocks_of(source, last_beats(address, log, framing, source)))
+    covered_ms = min(last_beats(address, log, framing, source))
     with stop_on_signals() as stop, input_log("ingest", live, address, framing, source) as intake:
         run_ingest(
             replace(settings.hyperliquid, venue=live.venue, symbols=live.tokens),
@@ -153,7 +155,7 @@ def dominance_command(
     address, framing = address_of(brokers, kafka), framing_of(registry, live)
     sampling = replace(settings.dominance, every_ms=live.dominance_every_ms)
     with stop_on_signals() as stop, input_log("dominance", live, address, framing, live.sources[0]) as intake:
-        run_dominance(sampling, intake, stop)
+        run_dominance(sampling, intake, stop, looked=intake.looked)
 
 
 def market_of(live: LiveConfig, ticks: list[str], dominance: Path | None, seed: int, days: int) -> Moments:

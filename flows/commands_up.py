@@ -26,6 +26,7 @@ from connectors.topics import specs
 from flows import screen
 from flows.commands import DATABASE, ConfigFile, Json, app, shown
 from flows.commands_live import DEMO_DAYS, DEMO_SEED, simulated
+from flows.database import Dsn
 from flows.interrupt import stop_on_signals
 from flows.servers import KafkaOptions, address_of
 from flows.up import Supervisor, bring_down, registered, tail_of, tended
@@ -72,7 +73,7 @@ def up_command(
     directory: Directory = None,
     brokers: Annotated[str | None, typer.Option(help="Your own Kafka.", envvar="LOTUS_BROKERS")] = None,
     kafka: KafkaOptions = [],  # noqa: B006
-    dsn: Annotated[str | None, typer.Option(help="Your own Postgres.", envvar="LOTUS_DSN")] = None,
+    dsn: Dsn = None,
     detach: Annotated[bool, typer.Option(help="Return when it runs; `lotus down` ends it.")] = False,
 ) -> None:
     """Bring a deployment to life: broker, Postgres, every flow and a feed, as child processes."""

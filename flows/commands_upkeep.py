@@ -10,9 +10,10 @@ from connectors.postgres.connection import connect
 from connectors.postgres.migrate import migrate
 from connectors.settings import load_settings
 from flows.commands import ConfigFile, Json, app, shown
+from flows.database import LiveDsn, required
 from flows.drain import drain
 from flows.rescale import DIVIDED, rescale
-from flows.servers import Brokers, KafkaOptions, LiveDsn, RegistryUrl, address_of, dsn_of, servers_of
+from flows.servers import Brokers, KafkaOptions, RegistryUrl, address_of, servers_of
 from flows.upkeep_screen import print_drained, print_rescaled
 
 LOCAL = "127.0.0.1:9092"
@@ -31,7 +32,7 @@ def drain_command(
 ) -> None:
     """Send what writers that do not run any more have committed and not sent, so that others may take over."""
     live = load_settings(config, os.environ).live
-    database = dsn_of(dsn)
+    database = required(dsn)
     with connect(database) as connection:
         migrate(connection)
     left = drain(database, address_of(brokers, kafka), live, takeover=takeover)

@@ -14,9 +14,10 @@ from connectors.settings import Settings, load_settings
 from flows import screen
 from flows.commands import INTERRUPTED, ConfigFile, Json, app, shown
 from flows.commands_live import LOCAL
+from flows.database import LiveDsn
 from flows.interrupt import stop_on_signals
 from flows.log_replay import LogRequest, framing_name, log_name, planned
-from flows.servers import Brokers, KafkaOptions, LiveDsn, RegistryUrl, address_of, framing_of, servers_of
+from flows.servers import Brokers, KafkaOptions, RegistryUrl, address_of, framing_of, servers_of
 from flows.verify import verify
 from flows.verify_screen import print_archive, print_log_replay, print_verdict
 

@@ -1,8 +1,7 @@
 """A process that writes the input log: its writer, its metrics, its logs."""
 
 import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from connectors.avro.framing import Framing
@@ -21,6 +20,7 @@ from lotus.columns import Columns
 from lotus.intake import Link
 
 LaneText = tuple[str, str, str]
+TRADES = "trades"  # the series of an ingester, as a whole
 
 
 class Counted:
@@ -49,18 +49,23 @@ class Counted:
         self._intake.connection(ts, state, tokens)
         self._metrics.connected(up=state is Link.UP)
 
+    def looked(self, stale: Mapping[str, bool]) -> None:
+        """A process without a clock of its own is alive; of each of its series, whether it gets no new values."""
+        for series, silent in stale.items():
+            self._metrics.stale(series, stale=silent)
+        self._metrics.health.alive()
+
     def flush(self) -> None:
         """Wait until the broker has everything."""
-        began = time.perf_counter()
         self._intake.flush()
-        self._metrics.delivery(time.perf_counter() - began)
 
     def _told(self) -> None:
         """What an ingester has counted since the last heartbeat."""
         counters, metrics = self.counters, self._metrics
+        metrics.stale(TRADES, stale=counters.ingest_stale)
         for token, seconds in counters.ingest_lag_s().items():
             metrics.ingest_lag(token, seconds)
-        for reason, count in counters.ticks_rejected.items():
+        for reason, count in counters.rejected.items():
             metrics.rejected(reason, count - self._rejected.get(reason, 0))
             self._rejected[reason] = count
         metrics.reconnects(counters.reconnects - self._reconnects)
@@ -82,5 +87,6 @@ def input_log(
     metrics = IngestMetrics(Build(name, run=live.run, code=code_revision()))
     log = topics()[INPUT_LOG].full_name(live.topic_prefix)
     page = OpsPage(metrics.registry, metrics.health, ops_address(os.environ))
-    with page, IntakeWriter(address, log, live.partitions, framing, source, linger_ms=linger_ms) as intake:
+    where = (address, log, live.partitions, framing, source)
+    with page, IntakeWriter(*where, linger_ms=linger_ms, delivered=metrics.delivery) as intake:
         yield Counted(intake, metrics)

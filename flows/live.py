@@ -11,16 +11,18 @@ A signal ends the source, so the last epoch is kept; the relay sends what is com
 import json
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from connectors.avro.framing import Framing, SingleObject
+from connectors.collector import collect_rarely
 from connectors.inputs import HistoryFile
 from connectors.kafka.beginning import first_minute_ms
 from connectors.kafka.cluster import KafkaAddress
 from connectors.kafka.gauges import SourceGauges
-from connectors.kafka.relay import Relay
+from connectors.kafka.relay import FencedError, PublishError, Relay
 from connectors.kafka.source import KafkaSource, SourceConfig
 from connectors.live import LiveConfig, Share
 from connectors.logs import set_up_logs
@@ -35,6 +37,7 @@ from connectors.postgres.live_writer import LiveWriter
 from connectors.postgres.migrate import migrate
 from connectors.postgres.run import Run
 from connectors.postgres.streams import DatabaseBehindError
+from connectors.postgres.units import Units, refuse_lost
 from connectors.revision import code_revision
 from connectors.routing import Routing
 from connectors.settings import Settings
@@ -155,7 +158,8 @@ def run(job: Job, stopped: Stopped = never, told: Callable[[str], None] = lambda
     start_ms = entered(job.settings, job.servers, stopped)
     plan = plan_of(job.settings.config, live, start_ms, job.share)
     swap.finish(store_name(live, job.flow))
-    with recovery.held(store_name(live, job.writer), meaning_of(live, job.share)) as store:
+    work = f"flow {job.flow} {job.share} of run {live.run}"
+    with recovery.held(store_name(live, job.writer), meaning_of(live, job.share), work) as store:
         if job.rebuild:
             store.discard()
         elif fault := store.fault():
@@ -169,6 +173,7 @@ class _Process:
     def __init__(self, job: Job, plan: Plan, stopped: Stopped, told: Callable[[str], None]) -> None:
         self._job, self._plan, self._stopped, self._told = job, plan, stopped, told
         self._relay: Relay | None = None
+        self._units: Units | None = None
         self._watchdog = Watchdog(job.live.watchdog_ms / 1000)
         settings = job.settings
         self._metrics = FlowMetrics(
@@ -205,26 +210,29 @@ class _Process:
             rebuild=job.rebuild,
         )
         flow = resumable(FLOWS[job.flow], self._plan, source, sink)
-        self._watchdog.start()
-        page = OpsPage(self._metrics.registry, self._metrics.health, ops_address(os.environ)).start()
-        self._told(f"metrics at {page.address.url('/metrics')}")
-        try:
+        with ExitStack() as ends:  # last in, first out, and each one whatever the others raise
+            page = OpsPage(self._metrics.registry, self._metrics.health, ops_address(os.environ))
+            self._told(f"metrics at {ends.enter_context(page).address.url('/metrics')}")
+            ends.callback(self._watching.closed)
+            ends.callback(sink.close)
+            ends.callback(self._stop_relay)
+            self._watchdog.start()
+            ends.callback(self._watchdog.stop)
+            collect_rarely()
             run_flow(flow, timedelta(milliseconds=live.epoch_ms), store.config())
             if self._relay is not None:
                 self._relay.drain(DRAIN_SECONDS)
                 written, found = (sum(getattr(count, name) for count in sink.writer.counts.values()) for name in COUNTS)
                 self._told(f"{job.writer} ends: {written} rows written, {found} found written")
-        finally:
-            self._watchdog.stop()
-            if self._relay is not None:
-                self._relay.stop()
-            sink.close()
-            self._watching.closed()
-            page.close()
+
+    def _stop_relay(self) -> None:
+        if self._relay is not None:
+            self._relay.stop()
 
     def _open(self, writer: LiveWriter) -> None:
         """The units are held: fence whoever sent for them before, send what they left, then what comes."""
         job, units = self._job, writer.units
+        self._units = units
         with connect(job.servers.dsn) as connection:
             refuse_partial(connection, job.servers.address, units)
         self._relay = Relay(
@@ -236,6 +244,7 @@ class _Process:
             units.targets,
             fence=units.predecessors,
             earlier=units.earlier_writers,
+            published=self._watching.published,
         )
         self._relay.start()
         writer.settled()
@@ -250,6 +259,17 @@ class _Process:
         """Called for every batch: the main loop is alive, and the relay has to be."""
         self._watchdog.beat()
         if self._relay is not None:
-            self._relay.check()
+            self._look_after(self._relay)
             self._watching.sent(self._relay.done)
         self._watching.batch()
+
+    def _look_after(self, relay: Relay) -> None:
+        """Raise what killed the relay; who slept through a takeover hears of it from the brokers first."""
+        try:
+            relay.check()
+        except FencedError:
+            raise
+        except PublishError as error:
+            assert self._units is not None, "the relay starts after the units are held"
+            refuse_lost(self._job.servers.dsn, self._units, error)
+            raise

@@ -1,6 +1,12 @@
 """How a flow and share is called: in the outbox, on the brokers, on this disk."""
 
+import hashlib
+import json
+
 from connectors.live import LiveConfig, Share
+
+READABLE_CHARACTERS = 40
+DIGEST_CHARACTERS = 10
 
 
 def writer_of(flow: str, share: Share) -> str:
@@ -14,8 +20,13 @@ def transactional_id(live: LiveConfig, writer: str) -> str:
 
 
 def store_name(live: LiveConfig, writer: str) -> str:
-    """Of the folder of a writer's recovery store; of a flow's: what is locked while its stores are changed."""
-    return f"{live.environment}-{live.run}-{writer}"
+    """Of the folder of a writer's recovery store; of a flow's: what is locked while its stores are changed.
+
+    Environment and run are there to be read, cut where they are long; the digest tells deployments apart.
+    """
+    whole = json.dumps([live.topic_prefix, live.environment, live.run])
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:DIGEST_CHARACTERS]
+    return f"{live.environment}-{live.run}"[:READABLE_CHARACTERS] + f"-{digest}-{writer}"
 
 
 def meaning_of(live: LiveConfig, share: Share) -> str:

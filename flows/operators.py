@@ -5,6 +5,7 @@ by that text, the kernel's configuration is looked up by the value.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import bytewax.operators as op
@@ -83,7 +84,8 @@ def kernel(
     join: Join[B] | None = None,
 ) -> Stream[tuple[K, Out]]:
     """Apply a kernel to every key of a stream."""
-    keyed = op.map(f"{step_id}_key", up, lambda item: (str(item[0]), item))
+    text_of = lru_cache(maxsize=None)(str)  # of a key: there are as many as there are lanes
+    keyed = op.map(f"{step_id}_key", up, lambda item: (text_of(item[0]), item))
     full_id, ledger = f"{up.flow().flow_id}.{step_id}", Ledger.current()
     stepped = op.stateful_batch(
         step_id, keyed, lambda stored: KernelLogic(full_id, step, config_of, join, ledger, stored)

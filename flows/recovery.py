@@ -17,7 +17,7 @@ from flows import stores
 
 
 class RunBusyError(RuntimeError):
-    """Another process replays the same run on this machine."""
+    """Another process works with the same recovery store on this machine."""
 
 
 class Store:
@@ -79,27 +79,37 @@ class Store:
 
 
 @contextmanager
-def held(run_id: str, meaning: str) -> Iterator[Store]:
-    """The store of a run, for this process alone; raises RunBusyError."""
-    lock = _locked(run_id)
+def held(run_id: str, meaning: str, work: str | None = None) -> Iterator[Store]:
+    """The store of a run, for this process alone.
+
+    work    what it is held for, as others are told who come meanwhile
+    raises  RunBusyError
+    """
+    lock = _locked(run_id, work or f"run {run_id}")
     try:
         yield Store(recovery_folder(run_id), meaning)
     finally:
         lock.close()
 
 
-def _locked(run_id: str) -> TextIO:
+def _locked(run_id: str, work: str) -> TextIO:
     while True:
         path = recovery_folder(run_id) / "lock"
-        lock = path.open("w")
+        lock = path.open("a+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
+                lock.truncate(0)
+                lock.write(f"{work}, process {os.getpid()}")
+                lock.flush()
                 return lock
         except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read() or "another process"
             lock.close()
             raise RunBusyError(
-                f"run {run_id} is being replayed by another process on this machine: wait for it"
+                f"{work} cannot begin: {holder} works with the recovery store {run_id} on this machine; wait for it, "
+                "or end it"
             ) from None
         except FileNotFoundError:
             pass  # the holder has completed its run and removed the folder: make it again

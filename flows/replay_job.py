@@ -106,7 +106,7 @@ class Job:
 
     def into_database(self, dsn: str) -> Mapping[str, Count]:
         """Replay into Postgres; a run that was interrupted goes on where its last epoch ended."""
-        with recovery.held(self.row.run_id, self.meaning) as store:
+        with recovery.held(self.row.run_id, self.meaning, f"the replay of run {self.row.run_id}") as store:
             with connect(dsn) as connection:
                 migrate(connection)
                 begin(connection, self.row)

@@ -77,7 +77,7 @@ def rescale(flow: str, to: int, settings: Settings, servers: Servers, *, takeove
     _refuse_unfit(flow, to, live)
     name = store_name(live, flow)
     swap.finish(name)
-    with recovery.held(name, ""), ExitStack() as locks:
+    with recovery.held(name, "", _work(live, flow)), ExitStack() as locks:
         done = Rescaled(flow, _shares_before(name, flow), to)
         if done.before == to:
             return done
@@ -101,6 +101,10 @@ def rescale(flow: str, to: int, settings: Settings, servers: Servers, *, takeove
             finally:
                 units.release(connection, held)
     return done
+
+
+def _work(live: LiveConfig, flow: str) -> str:
+    return f"the rescale of {flow} of run {live.run}"
 
 
 def _refuse_unfit(flow: str, to: int, live: LiveConfig) -> None:
@@ -135,7 +139,8 @@ def _stores(locks: ExitStack, live: LiveConfig, flow: str, of: int) -> dict[Shar
     for index in range(of):
         share = Share(index, of)
         name = store_name(live, writer_of(flow, share))
-        found[share] = locks.enter_context(recovery.held(name, meaning_of(live, share)))
+        work = _work(live, flow)
+        found[share] = locks.enter_context(recovery.held(name, meaning_of(live, share), work))
     return found
 
 

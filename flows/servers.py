@@ -1,8 +1,6 @@
 """Options that say where a deployment lives, for every live command; the environment may say it instead."""
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,14 +10,13 @@ from connectors.avro.registry import Registry
 from connectors.inputs import InputError
 from connectors.kafka.cluster import KafkaAddress
 from connectors.live import LiveConfig
-from connectors.logs import conceal
+from flows.database import required
 from flows.live import Servers
 
 Brokers = Annotated[str, typer.Option(help="Kafka bootstrap servers.", envvar="LOTUS_BROKERS")]
 KafkaOptions = Annotated[
     list[str], typer.Option("--kafka", help="KEY=VALUE of librdkafka, repeatable.", envvar="LOTUS_KAFKA")
 ]
-LiveDsn = Annotated[str | None, typer.Option(help="Postgres; or LOTUS_DSN_FILE names a file.", envvar="LOTUS_DSN")]
 RegistryUrl = Annotated[str | None, typer.Option(help="Schema registry; default: none.", envvar="LOTUS_REGISTRY")]
 
 
@@ -40,23 +37,8 @@ def framing_of(registry: str | None, live: LiveConfig) -> Framing:
         return connected.framing(live.topic_prefix)
 
 
-def dsn_of(dsn: str | None) -> str:
-    """The database; raises InputError if nobody names one."""
-    file = os.environ.get("LOTUS_DSN_FILE")
-    if dsn is None and file:
-        try:
-            found = Path(file).read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise InputError(f"LOTUS_DSN_FILE={file} cannot be read: {error.strerror}") from None
-        conceal(found)
-        return found
-    if dsn is None:
-        raise InputError("no database: give --dsn, or LOTUS_DSN, or LOTUS_DSN_FILE; `lotus up` brings one along")
-    return dsn
-
-
 def servers_of(
     brokers: str, options: Sequence[str], dsn: str | None, registry: str | None, live: LiveConfig
 ) -> Servers:
     """All of it."""
-    return Servers(address_of(brokers, options), dsn_of(dsn), framing_of(registry, live))
+    return Servers(address_of(brokers, options), required(dsn), framing_of(registry, live))

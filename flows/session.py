@@ -89,7 +89,7 @@ def run(
     tape = None if request.market else Tape(request.inputs, request.slice_rows)
     feed = Watched(tape or Simulator(request.market or Market()), stopped)
     plan = Plan(request.settings.config, feed.manifest, request.timeframes)
-    row = _row(request)
+    row = run_row(request)
     export = ExportWriter(request.export, row.run_id) if request.export else None
     meaning = f"slices of {request.slice_rows} rows"
     job = Job(row, plan, feed, meaning, export, request.epoch, request.takeover, progress, tell)
@@ -138,7 +138,8 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _row(request: Request) -> Run:
+def run_row(request: Request) -> Run:
+    """How the run is entered in a database."""
     parts = describe(request)
     return Run(
         run_id=request.run_id or identity_digest(parts),
@@ -146,7 +147,8 @@ def _row(request: Request) -> Run:
         code_revision=parts["code"],
         config_hash=request.settings.digest(),
         config=json.loads(request.settings.as_json()),
-        inputs={key: parts[key] for key in ("files", "market", "tokens", "timeframes")},
+        inputs={key: parts[key] for key in ("files", "market", "tokens", "timeframes")}
+        | ({"open_ended": True} if request.inputs.open_ended else {}),
         span_from_ms=request.inputs.start_ms,
         span_to_ms=request.inputs.end_ms,
     )

@@ -43,7 +43,7 @@ class _Row(NamedTuple):
 
     place: Place
     epoch: int
-    stored: bytes | None
+    sealed: bytes | None
     part: int
 
 
@@ -106,10 +106,15 @@ def _refuse_broken(path: Path, opened: sqlite3.Connection) -> None:
 
 
 def _rows(opened: sqlite3.Connection, number: int) -> Iterator[_Row]:
+    """All of a file, old ones too: the engine may load any of them."""
     for step, key, epoch, stored in opened.execute("select step_id, state_key, snap_epoch, ser_change from snaps"):
         if not (isinstance(step, str) and isinstance(key, str) and isinstance(epoch, int)):
             raise DamagedStoreError(f"part-{number}: a snapshot has no place")
-        yield _Row((step, key), epoch, stored, number)
+        try:
+            sealed = None if stored is None else unwrapped(stored)
+        except DamagedSnapshotError as error:
+            raise DamagedStoreError(f"{step} {key}: {error}") from error
+        yield _Row((step, key), epoch, sealed, number)
 
 
 def _resume_epoch(starts: list[tuple[int, int, int]], fronts: list[tuple[int, int]], rows: list[_Row]) -> int:
@@ -125,17 +130,13 @@ def _resume_epoch(starts: list[tuple[int, int, int]], fronts: list[tuple[int, in
 
 
 def _cut(resume_epoch: int, rows: Iterable[_Row]) -> dict[Place, Snapshot]:
-    """The newest of each place. All others are looked at too: the engine may load any of them."""
+    """The newest of each place."""
     newest: dict[Place, _Row] = {}
     for row in rows:
-        try:
-            sealed = None if row.stored is None else unwrapped(row.stored)
-        except DamagedSnapshotError as error:
-            raise DamagedStoreError(f"{row.place[0]} {row.place[1]}: {error}") from error
         before = newest.get(row.place)
         if row.epoch < resume_epoch and (before is None or row.epoch > before.epoch):
-            newest[row.place] = row._replace(stored=sealed)
-    return {place: Snapshot(row.stored, row.part) for place, row in newest.items() if row.stored is not None}
+            newest[row.place] = row
+    return {place: Snapshot(row.sealed, row.part) for place, row in newest.items() if row.sealed is not None}
 
 
 def _refuse_incomplete(cut: Cut) -> None:

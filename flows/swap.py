@@ -43,7 +43,7 @@ def finish(name: str) -> bool:
     note = _note(name)
     if not note.exists():
         return False
-    with recovery.held(name, ""):
+    with recovery.held(name, "", f"the exchange of the recovery stores {name}"):
         if note.exists():
             told = json.loads(note.read_text())
             new = [Store(recovery_folder(folder), meaning) for folder, meaning in told["new"]]

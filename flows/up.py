@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from flows.interrupt import Stopped
 
@@ -28,6 +27,7 @@ FINAL = frozenset({0, REFUSED, IN_THE_WAY, FENCED})
 PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, CALM_SECONDS = 0.2, 10.0, 30.0
 STOP_SECONDS = 20.0
 LOOK_SECONDS = 0.1
+TAIL_BYTES = 8192
 
 
 @dataclass
@@ -77,8 +77,8 @@ class Supervisor:
                 self._start(child, now)
 
     def stop(self) -> None:
-        """End all children the way they want it: last started, first stopped; who does not end is killed."""
-        for child in reversed(self.children):
+        """Ask all children to end, then wait for them together; who does not end in time is killed."""
+        for child in self.children:
             if child.running:
                 assert child.process is not None, "a running child has a process"
                 child.process.send_signal(signal.SIGTERM)
@@ -131,9 +131,11 @@ def tended(supervisor: Supervisor, stopped: Stopped, look: Callable[[Supervisor]
 
 @contextmanager
 def registered(folder: Path, told: Mapping[str, object]) -> Iterator[None]:
-    """Leave word of a running deployment in its folder: `lotus down` finds it there."""
-    path = folder / "up.json"
-    path.write_text(json.dumps({"pid": os.getpid(), **told}, indent=2))
+    """Leave word of a running deployment in its folder: `lotus down` finds it there. A dsn may hold a password."""
+    path, written = folder / "up.json", folder / "up.json.part"
+    written.touch(mode=0o600)
+    written.write_text(json.dumps({"pid": os.getpid(), **told}, indent=2))
+    written.replace(path)
     try:
         yield
     finally:
@@ -141,7 +143,7 @@ def registered(folder: Path, told: Mapping[str, object]) -> Iterator[None]:
 
 
 def bring_down(folder: Path, wait_seconds: float = 2 * STOP_SECONDS) -> bool:
-    """End the deployment of a folder; False if none runs there."""
+    """End the deployment of a folder; False if none runs there, or if it has not ended in time."""
     path = folder / "up.json"
     if not path.exists():
         return False
@@ -154,18 +156,13 @@ def bring_down(folder: Path, wait_seconds: float = 2 * STOP_SECONDS) -> bool:
     give_up = time.monotonic() + wait_seconds
     while path.exists() and time.monotonic() < give_up:
         time.sleep(LOOK_SECONDS)
-    return True
+    return not path.exists()
 
 
 def tail_of(log: Path, lines: int = 3) -> str:
     """The last lines of a child's log."""
     if not log.exists():
         return ""
-    return "\n".join(_last(log.open("rb"), lines))
-
-
-def _last(file: IO[bytes], lines: int) -> list[str]:
-    with file:
-        file.seek(0, os.SEEK_END)
-        file.seek(max(0, file.tell() - 8192))
-        return file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])

@@ -4,6 +4,8 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+import structlog
+
 from connectors.kafka.gauges import SourceGauges
 from connectors.metrics import FlowMetrics
 from connectors.postgres.live_writer import LiveWriter
@@ -12,7 +14,9 @@ from lotus.bar import Fate
 from lotus.records import DeadLetters
 from lotus.written import Written
 
-DEAD, GAP, REVISION = "dead_letter", "gap", "bar_revision"
+log = structlog.get_logger()
+
+GAP, REVISION, CANDLE = "gap", "bar_revision", "bar_candle"
 _TOO_LATE, _DUPLICATE = Fate.TOO_LATE.name.lower(), Fate.DUPLICATE.name.lower()
 
 
@@ -25,7 +29,7 @@ class Watching:
         self._writer: LiveWriter | None = None
         self._counts: Mapping[str, Count] = {}
         self._messages: Counter[tuple[str, int]] = Counter()
-        self._epochs, self._epoch_ended = 0, time.monotonic()
+        self._epochs, self._epoch_ended, self._alarms = 0, time.monotonic(), 0
 
     def opened(self, writer: LiveWriter) -> None:
         """The units are held."""
@@ -48,6 +52,8 @@ class Watching:
             elif item.noun == REVISION and len(item.rows):
                 metrics.bar_revisions(len(item.rows))
                 metrics.late_ticks(len(item.rows))
+            elif item.noun == CANDLE:
+                metrics.bar_candles(len(item.rows))
             elif isinstance(item.rows, DeadLetters):
                 for reason, rows in Counter(item.rows.reason.tolist()).items():
                     self._refused(str(reason), rows)
@@ -68,6 +74,15 @@ class Watching:
                 self._metrics.input_messages(topic, partition, fresh)
                 self._messages[topic, partition] = standing.messages
         self._rows()
+        for alarm in self._gauges.alarms[self._alarms :]:
+            log.error("source_alarm", what=alarm)
+        self._alarms = len(self._gauges.alarms)
+
+    def published(self, messages: Mapping[str, int], seconds: float) -> None:
+        """The relay has published a transaction; called in its thread."""
+        self._metrics.relay_transaction(seconds)
+        for topic, count in messages.items():
+            self._metrics.published(topic, count)
 
     def sent(self, done: int) -> None:
         """The relay has published up to this seq."""

@@ -9,13 +9,14 @@ keeps the latest 5000 candles of an interval.
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
 import httpx
 import numpy as np
 import structlog
 
-from connectors.hyperliquid.clock import offset_ms, wall_ms
+from connectors.clock import wall_ms
 from connectors.hyperliquid.frames import Fault, Json, NumberError, nearest_e8, plain, to_e8, to_ms
 from connectors.hyperliquid.settings import HyperliquidSettings
 from lotus.intake import Candles
@@ -107,7 +108,7 @@ class InfoClient:
                 why = f"{type(error).__name__} {error}".strip()
                 continue
             if answer.status_code == httpx.codes.OK:
-                self.clock_offset_ms = offset_ms(answer.headers.get("date"), wall_ms())
+                self.clock_offset_ms = _offset_ms(answer.headers.get("date"), wall_ms())
                 with contextlib.suppress(ValueError, RecursionError):
                     return answer.json(parse_float=str, parse_constant=str)
                 why = "no JSON"
@@ -117,6 +118,17 @@ class InfoClient:
                 break
             log.warning("venue_busy", status=answer.status_code, attempt=attempt + 1)
         raise VenueError(f"{self._settings.rest_url} gives no answer to {body['type']}: {why}")
+
+
+def _offset_ms(date: str | None, wall: int) -> int | None:
+    """How far a wall clock is ahead of a server's `Date` header; None where there is no readable one.
+
+    The header has whole seconds and is as old as the answer took: differences below two seconds mean nothing.
+    """
+    try:
+        return wall - int(parsedate_to_datetime(date or "").timestamp() * 1_000)
+    except ValueError:
+        return None
 
 
 def read_candles(answer: list[Json], timeframe: Timeframe) -> Page:

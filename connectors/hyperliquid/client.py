@@ -14,9 +14,9 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from connectors.clock import SourceClock, monotonic_ms, wall_ms
 from connectors.hyperliquid import actions
 from connectors.hyperliquid.candles import InfoClient, VenueError, minutes, names_listed
-from connectors.hyperliquid.clock import SourceClock, monotonic_ms, wall_ms
 from connectors.hyperliquid.counters import IngestCounters
 from connectors.hyperliquid.frames import Fault
 from connectors.hyperliquid.machine import Machine
@@ -224,6 +224,7 @@ class _Ingester:
 
     def _publish(self, token: str, rows: Candles, faults: list[Fault]) -> None:
         for fault in faults:
+            self._counters.rejected[fault.reason] += 1
             self._dead(fault)
         if len(rows):
             self._publisher.write("candle", (token, self._settings.venue, ""), rows)

@@ -10,7 +10,7 @@ class IngestCounters:
 
     frames            received frames by outcome (`connectors.hyperliquid.frames.Outcome`)
     ticks             published trades by token
-    ticks_rejected    trades that were not published, by reason
+    rejected          trades, candles and frames that were published as nothing, by reason
     ticks_dup         published trades that had been published before; the bar kernel drops them
     reconnects        sockets that were opened after the first one
     attempt           failed attempts since the last settled connection
@@ -26,7 +26,7 @@ class IngestCounters:
 
     frames: Counter[str] = field(default_factory=Counter)
     ticks: Counter[str] = field(default_factory=Counter)
-    ticks_rejected: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
     ticks_dup: int = 0
     reconnects: int = 0
     attempt: int = 0

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectors.clock import wall_ms
 from connectors.hyperliquid.candles import Candle, InfoClient, VenueError, names_listed
-from connectors.hyperliquid.clock import wall_ms
 from connectors.hyperliquid.settings import HyperliquidSettings
 from lotus.columns import I64
 from lotus.timeframe import Timeframe

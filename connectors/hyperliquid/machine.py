@@ -17,9 +17,10 @@ Rules
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
+from connectors.clock import SourceClock
 from connectors.hyperliquid.actions import (
     Action,
     CheckNames,
@@ -34,9 +35,8 @@ from connectors.hyperliquid.actions import (
     Rejected,
     Send,
 )
-from connectors.hyperliquid.clock import SourceClock
 from connectors.hyperliquid.counters import IngestCounters
-from connectors.hyperliquid.frames import Frame, Outcome, parse
+from connectors.hyperliquid.frames import Fault, Frame, Outcome, parse
 from connectors.hyperliquid.outages import Outages
 from connectors.hyperliquid.publisher import Numbering
 from connectors.hyperliquid.settings import HyperliquidSettings
@@ -168,7 +168,7 @@ class Machine:
         self._alive_ms = now_ms
         frame = parse(text)
         self._counters.frames[frame.outcome] += 1
-        self._todo += [Rejected(fault.reason, fault.text) for fault in frame.faults]
+        self._reject(frame.faults)
         match frame.outcome:
             case Outcome.PONG:
                 self._pong = NEVER
@@ -312,7 +312,7 @@ class Machine:
         """An answer to a subscription; one that names no coin answers the first that has none yet."""
         token = frame.token
         if frame.outcome is Outcome.REFUSED:
-            self._todo.append(Rejected("refused_by_venue", frame.text))
+            self._reject([Fault("refused_by_venue", frame.text)])
             if token not in self._pending:
                 return
             self.tokens = self._wanted = tuple(one for one in self.tokens if one != token)
@@ -326,11 +326,15 @@ class Machine:
         elif not self._pending:
             self._move(Signal.ANSWERED, now_ms)
 
+    def _reject(self, faults: Iterable[Fault]) -> None:
+        for fault in faults:
+            self._counters.rejected[fault.reason] += 1
+            self._todo.append(Rejected(fault.reason, fault.text))
+
     def _trades(self, frame: Frame, now_ms: int) -> None:
         rows, faults = self._desk.take(frame.trades, self.tokens, self._beat_ms)
         self._todo += [PublishTrades(token, trades) for token, trades in rows]
-        self._todo += [Rejected(fault.reason, fault.text) for fault in faults]
-        self._counters.ticks_rejected.update(fault.reason for fault in (*frame.faults, *faults))
+        self._reject(faults)
         self._data_ms = now_ms
         self._move(Signal.DATA, now_ms)
 

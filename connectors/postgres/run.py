@@ -91,7 +91,8 @@ def _refuse_another(run_id: str, own: tuple[object, ...], found: tuple[object, .
     for name, mine, theirs in zip(names, own, found, strict=True):
         if mine != theirs:
             raise AnotherRunError(
-                f"run {run_id} exists with another {name} ({theirs}, not {mine}): give this run another --run-id"
+                f"run {run_id} exists with another {name} ({theirs}, not {mine}): give this run another --run-id, "
+                "a deployment another live.run"
             )
 
 

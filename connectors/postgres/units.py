@@ -159,8 +159,25 @@ def fenced(dsn: str, connection: Connection, units: Units) -> Iterator[None]:
         yield
     except psycopg.OperationalError as error:
         if connection.closed:
-            _raise_if_lost(dsn, units, error)
+            refuse_lost(dsn, units, error)
         raise
+
+
+def refuse_lost(dsn: str, units: Units, error: Exception) -> None:
+    """Raise LeaseLostError from an error that a takeover may have caused; return if the units are still ours.
+
+    It asks on a connection of its own, for a while: a moment passes between the end of a backend and the new token.
+    """
+    give_up = time.monotonic() + _TAKEOVER_SECONDS
+    try:
+        with connect(dsn) as connection:
+            while time.monotonic() < give_up:
+                tokens = _tokens(connection, units)
+                if any(tokens.get(target) != units.token for target in units.targets):
+                    raise lost(connection, units) from error
+                time.sleep(_POLL_SECONDS)
+    except UnreachableError:
+        return
 
 
 def settled(connection: Connection, units: Units) -> None:
@@ -189,20 +206,6 @@ def living_writers(connection: Connection, environment: str, run_id: str) -> fro
         [environment, run_id],
     ).fetchall()
     return frozenset(str(row[0]) for row in rows)
-
-
-def _raise_if_lost(dsn: str, units: Units, error: psycopg.Error) -> None:
-    """Ask on a new connection who has the units: a moment passes between the end of a backend and the new token."""
-    give_up = time.monotonic() + _TAKEOVER_SECONDS
-    try:
-        with connect(dsn) as connection:
-            while time.monotonic() < give_up:
-                tokens = _tokens(connection, units)
-                if any(tokens.get(target) != units.token for target in units.targets):
-                    raise lost(connection, units) from error
-                time.sleep(_POLL_SECONDS)
-    except UnreachableError:
-        return
 
 
 def _held(units: Units, holder: _Holder) -> LeaseHeldError:

@@ -129,6 +129,27 @@ def test_questions_come_every_ten_minutes_and_sooner_after_a_failure() -> None:
     assert times == sorted(set(times))
 
 
+def test_an_asset_without_a_share_is_stale_when_its_last_one_is_no_longer_carried() -> None:
+    odd = {"dom:BTC": 50.0}
+    source, stale = Script([{**odd, "dom:USDT": 5.0}, *[odd] * 9]), dict[str, int]()
+
+    def looked(now: Mapping[str, bool]) -> None:
+        for asset in (asset for asset, silent in now.items() if silent):
+            stale.setdefault(asset, int(source.now))
+
+    run_dominance(
+        DominanceSettings(),
+        LogOfLists(),
+        lambda: len(source.asked) == 10,
+        source=source,
+        looked=looked,
+        pause=source.pause,
+        now=lambda: int(source.now),
+    )
+    assert list(stale) == ["dom:USDT"]
+    assert stale["dom:USDT"] // 60_000 == 70
+
+
 @pytest.mark.parametrize("bad", [{"every_ms": 0}, {"retry_ms": -1}, {"timeout_ms": 0}])
 def test_settings_that_make_no_sense_are_refused(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="positive"):

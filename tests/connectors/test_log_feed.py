@@ -14,15 +14,13 @@ from connectors.feeder import Pace, feed
 from connectors.inputs import Inputs, TicksFile
 from connectors.kafka.input_log import InputConfig, InputReader
 from connectors.log_feed import JoinedLog, Log, LogFeed, cut
-from connectors.moments import Moment, Moments, Recorded, Shifted, shift_of
-from connectors.simulator import VENUE
+from connectors.moments import Moment, Moments, Recorded
 from connectors.tape import Tape
 from lotus.config import Config
 from lotus.feed import Feed, Slice
 from lotus.intake import Link
 from lotus.plan import Plan
-from lotus.records import Bars, DeadLetters
-from lotus.timeframe import Timeframe
+from lotus.records import DeadLetters
 from tests.conformance.laws import digest
 from tests.connectors.frames import HOUR, MINUTE, SECOND
 from tests.connectors.memory_log import MemoryLog
@@ -167,28 +165,6 @@ def test_a_feeder_that_was_killed_goes_on_without_a_trace(tape: Tape, replayed: 
     assert 0 < fed.trades < sum(nouns.count("tick") for nouns in map(whole.nouns, range(4)))
     found = rows_of(log_feed(log, market, tape), tape)
     assert digests(without_letters_of_the_log(found)) == digests(replayed)
-
-
-def test_a_log_shifted_in_time_has_the_same_minutes_then(recorded: Recording, tape: Tape) -> None:
-    market = Shifted(Recorded(tape), 3 * HOUR + 5 * MINUTE)
-    log = logged(market, 2)
-    assert shift_of(log.source) == 3 * HOUR + 5 * MINUTE
-    silent = Slice()
-    plain = LogFeed(logged(Recorded(tape), 2), reader_of(Recorded(tape), 2), tape.manifest, HOUR, silent)
-    moved = LogFeed(log, reader_of(market, 2), market.manifest, HOUR, silent)
-    before, after = minutes(rows_of(plain, tape)), minutes(by_river(plan_of(moved), moved))
-    assert before.keys() == after.keys()
-    for one, rows in before.items():
-        shifted = replace(after[one], ts=after[one].ts - 3 * HOUR - 5 * MINUTE)
-        assert digest(shifted) == digest(rows)
-
-
-def minutes(found: Tables) -> dict[str, Bars]:
-    return {
-        lane.token: rows
-        for (noun, lane), rows in found.items()
-        if noun == "bar" and lane.timeframe is Timeframe.M1 and lane.venue == VENUE and isinstance(rows, Bars)
-    }
 
 
 def test_slices_from_any_position_are_the_same_slices(tape: Tape) -> None:

@@ -69,6 +69,7 @@ FLOW_CALLS: list[tuple[str, Callable[[FlowMetrics], None], str, float]] = [
     ("twice", lambda m: m.duplicate_ticks(7), "lotus_duplicate_ticks_total", 7),
     ("gaps", lambda m: m.gap_minutes(8), "lotus_gap_minutes_total", 8),
     ("revisions", lambda m: m.bar_revisions(9), "lotus_bar_revisions_total", 9),
+    ("mended", lambda m: m.bar_candles(10), "lotus_bar_candles_total", 10),
     ("lag", lambda m: m.lag("t", 0, 11), "lotus_consumer_lag_messages{partition=0,topic=t}", 11),
     (
         "watermark",
@@ -246,7 +247,7 @@ def test_a_port_in_use_is_an_error_and_a_closed_page_frees_its_port() -> None:
     metrics = FlowMetrics(BUILD)
     with OpsPage(metrics.registry, metrics.health, LOOPBACK) as page:
         taken = OpsAddress("127.0.0.1", page.address.port)
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(OpsAddressError, match="in use"):
             OpsPage(metrics.registry, metrics.health, taken)
     with OpsPage(metrics.registry, metrics.health, taken) as page:
         assert fetch(page, "/metrics")[0] == 200

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from connectors.market_files import write_buckets, write_history
-from connectors.moments import Moment, Shifted, begun_at, shift_of
+from connectors.moments import Moment
 from connectors.parquet import read_bars, read_buckets
 from connectors.simulator import DAY_MS, START_MS, Market, Simulator
 from connectors.tick_market import TickMarket
@@ -124,19 +124,17 @@ def test_warm_up_reaches_to_the_beginning_on_every_timeframe() -> None:
 def test_what_a_market_knows_before_it_begins_is_read_back_from_files(tmp_path: Path) -> None:
     market = TickMarket(MARKET, 4, START_MS + 2 * DAY_MS)
     warm_up = market.warm_up()
-    files = write_history(warm_up, tmp_path, 3 * DAY_MS)
+    files = write_history(warm_up, tmp_path)
     assert [file.timeframe for file in files] == list(TIMEFRAMES)
     minutes_read = read_bars(files[0].path, "sim", Timeframe.M1, (), None, None).series
     for one, raw in warm_up.raw:
         meant = dict(raw.history)[Timeframe.M1]
-        assert minutes_read[one].ts.tolist() == (meant.ts + 3 * DAY_MS).tolist()
+        assert minutes_read[one].ts.tolist() == meant.ts.tolist()
         assert minutes_read[one].close.tolist() == meant.close.tolist()
     tags = read_buckets(write_buckets(market.manifest.buckets, tmp_path / "buckets.parquet"))
     assert tags == tuple(sorted(market.manifest.buckets))
     with pytest.raises(ValueError, match="of one venue"):
         write_history(Slice(), tmp_path)
-    with pytest.raises(ValueError, match="whole days only"):
-        write_history(warm_up, tmp_path, MINUTE)
 
 
 def test_three_hundred_tokens_at_two_ticks_a_second_are_cheap() -> None:
@@ -150,21 +148,3 @@ def test_three_hundred_tokens_at_two_ticks_a_second_are_cheap() -> None:
 def test_what_cannot_be_made_is_refused(ticks: int, begin_ms: int) -> None:
     with pytest.raises(ValueError, match=r"the market begins at|ticks a minute"):
         TickMarket(MARKET, ticks, begin_ms)
-
-
-def test_a_market_can_be_moved_by_whole_minutes_and_says_so() -> None:
-    market = TickMarket(MARKET)
-    moved = Shifted(market, 5 * DAY_MS + 3 * MINUTE)
-    assert moved.source == "simulator+432180000ms"
-    assert shift_of(moved.source) == 5 * DAY_MS + 3 * MINUTE
-    assert shift_of(Shifted(market, -MINUTE).source) == -MINUTE
-    assert [shift_of(name) for name in ("simulator", "a+b", "a+5", "ms", "+ms")] == [0, 0, 0, 0, 0]
-    with pytest.raises(ValueError, match="whole minutes"):
-        Shifted(market, 1)
-    now = begun_at(market, START_MS + 9 * DAY_MS + 30_500)
-    assert now.manifest.start_ms == START_MS + 9 * DAY_MS
-    assert begun_at(market, START_MS + 9 * DAY_MS + 5 * HOUR, DAY_MS).manifest.start_ms == START_MS + 9 * DAY_MS
-    assert now.manifest.buckets[0].since_ms == market.manifest.buckets[0].since_ms + 9 * DAY_MS
-    assert moved.manifest.start_ms == market.manifest.start_ms + 5 * DAY_MS + 3 * MINUTE
-    first = next(moved.moments(START_MS + 5 * DAY_MS + 9 * MINUTE))
-    assert first.clock_ms == START_MS + 5 * DAY_MS + 9 * MINUTE

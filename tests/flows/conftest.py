@@ -62,7 +62,8 @@ def lotus(
 ) -> Callable[..., Told]:
     """`lotus("explain", "--json")` in this process, errors and exit codes as `main` gives them."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-    monkeypatch.delenv("LOTUS_DSN", raising=False)
+    for variable in ("LOTUS_DSN", "LOTUS_DSN_FILE"):
+        monkeypatch.delenv(variable, raising=False)
 
     def call(*arguments: object) -> Told:
         monkeypatch.setattr(sys, "argv", ["lotus", *map(str, arguments)])

@@ -141,7 +141,7 @@ class Played:
             feed_ = self.scene.again(self._log, self.plan, SPAN_MS)
         for items in river.run(self.plan, feed_):
             written += items
-            for item in items:
+            for item in [one for one in items if one.watermark_ms >= 0]:
                 self._promises[item.noun, str(item.lane)] = item.watermark_ms
             for speech in self.hears(items) if self.hears else ():
                 speech(self._log)

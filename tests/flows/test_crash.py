@@ -300,7 +300,7 @@ def test_of_two_processes_one_is_refused_and_a_takeover_ends_the_other(stage: St
     stage.wait("double", first, 2)
     first.send(signal.SIGSTOP)
     code, told = stage.finish("double")
-    assert (code, "is being replayed by another process" in told) == (4, True), told
+    assert (code, f"the replay of run double, process {first.process.pid}" in told) == (4, True), told
     code, told = stage.finish("double", state="elsewhere")
     assert (code, "--takeover" in told) == (4, True), told
     code, told = stage.finish("double", "--takeover", state="elsewhere")

@@ -298,6 +298,27 @@ def test_the_books_of_a_venue_that_fills_in_parts_twice_or_not_at_all_are_ours(s
         assert spent == venue.spent.get(lane, Decimal(0))
 
 
+def stray(scene: Scene, number: int) -> Speech:
+    """An execution of an order that nobody sent."""
+    ts, one = scene.clocks[number], Decimal(1)
+    rows = columns(
+        Executions, ts=[ts], kind=[OrderKind.TRIM], order_ts=[minute_of(ts)], fill_id=["stray"], usd=[one], qty=[one],
+        price=[one], fee=[Decimal(0)], done=[True],
+    )  # fmt: skip
+    return says("execution", (TOKEN, "sim", "15m"), rows)
+
+
+def test_an_execution_of_an_order_that_is_not_open_is_a_dead_letter_and_changes_nothing_else(
+    scene: Scene, at_once: Played
+) -> None:
+    script = {number: stray(scene, number) for number in (3, 100)}
+    life = Played(scene, scene.plan(at_venue=True), script, hears=Venue().hear)
+    letters = of_noun(life.rows, "dead_letter")[Lane(f"executions:{TOKEN}", "sim", Timeframe.M15)]
+    assert letters.source.tolist() == [f"executions sim:{TOKEN} 15m"] * 2
+    assert letters.reason.tolist() == ["order_not_open"] * 2
+    assert digests(without(life.rows, "dead_letter")) == digests(without(at_once.rows, "dead_letter"))
+
+
 def test_a_position_goes_on_when_a_venue_never_answers(scene: Scene, on_paper: Played) -> None:
     life = Played(scene, scene.plan(at_venue=True))
     assert not of_noun(life.rows, "fill")
@@ -314,7 +335,7 @@ def test_a_position_goes_on_when_a_venue_never_answers(scene: Scene, on_paper: P
 def everything(scene: Scene, on_paper: Played, mended: Played) -> Played:
     """An outage, candles, a halt of an hour and a venue that does what it likes."""
     halt, _, _ = halted(scene, on_paper.rows, hours=1)
-    script = {**mended.script, **halt.script}
+    script = {3: stray(scene, 3), **mended.script, **halt.script}
     venue = Venue(np.random.default_rng(9))
     return Played(scene, scene.plan(at_venue=True), script, mended.silent, venue.hear)
 

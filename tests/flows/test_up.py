@@ -15,7 +15,7 @@ import pytest
 
 from connectors.kafka.broker import EmbeddedKafka
 from connectors.postgres.connection import connect
-from flows.up import Supervisor
+from flows.up import Supervisor, registered
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0
@@ -109,6 +109,12 @@ def test_a_second_deployment_in_the_same_folder_is_refused(tmp_path: Path) -> No
     refused = lotus("up", "--directory", str(tmp_path))
     assert refused.returncode == 2
     assert "lotus down" in refused.stderr
+
+
+def test_nobody_else_reads_where_a_deployment_is(tmp_path: Path) -> None:
+    with registered(tmp_path, {"dsn": "password=hush"}):
+        assert (tmp_path / "up.json").stat().st_mode & 0o077 == 0
+    assert not list(tmp_path.iterdir())
 
 
 def test_down_says_when_nothing_runs(tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 import subprocess
 import sys
 import textwrap
-import time
 
-from flows.watchdog import EXPIRED_EXIT, Watchdog
+from flows.watchdog import EXPIRED_EXIT
 
 
 def ended(script: str) -> subprocess.CompletedProcess[str]:
@@ -47,6 +46,13 @@ def test_a_process_that_beats_lives_and_one_that_has_stopped_watching_too() -> N
 
 
 def test_nobody_is_watched_before_the_start() -> None:
-    dog = Watchdog(0.01)
-    time.sleep(0.1)
-    dog.stop()
+    idle = ended(
+        """
+        import time
+        from flows.watchdog import Watchdog
+        dog = Watchdog(0.01)
+        time.sleep(0.5)
+        dog.stop()
+        """
+    )
+    assert idle.returncode == 0, idle.stderr

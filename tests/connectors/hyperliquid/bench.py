@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+from connectors.clock import SourceClock
 from connectors.hyperliquid import actions
-from connectors.hyperliquid.clock import SourceClock
 from connectors.hyperliquid.counters import IngestCounters
 from connectors.hyperliquid.machine import PING, Machine, Phase
 from connectors.hyperliquid.settings import HyperliquidSettings

@@ -157,7 +157,7 @@ def test_a_trade_is_judged_by_a_heartbeat_of_its_own_time() -> None:
     bench.now += 40 * SECOND
     todo = bench.hear(trades(trade(bench.clock(), 1)))
     assert [type(action) for action in todo[:2]] == [actions.PublishBeat, actions.PublishTrades]
-    assert not bench.counters.ticks_rejected
+    assert not bench.counters.rejected
 
 
 def test_a_trade_far_ahead_of_the_heartbeat_is_refused_and_one_just_ahead_is_not() -> None:
@@ -165,14 +165,14 @@ def test_a_trade_far_ahead_of_the_heartbeat_is_refused_and_one_just_ahead_is_not
     todo = bench.hear(trades(trade(T0 + 5_000, 1), trade(T0 + 5_001, 2)))
     assert [list(action.rows.trade_id) for action in todo if isinstance(action, actions.PublishTrades)] == [[1]]
     assert [action.reason for action in todo if isinstance(action, actions.Rejected)] == ["future"]
-    assert bench.counters.ticks_rejected == {"future": 1}
+    assert bench.counters.rejected == {"future": 1}
 
 
 def test_refused_trades_are_counted_and_handed_over_and_the_rest_is_published() -> None:
     bench = Bench().live()
     todo = bench.hear(trades(trade(T0, 1), trade(T0, 2, px="0"), trade(T0, 3, coin="DOGE"), trade(T0, 4, sz="?")))
     assert [list(action.rows.trade_id) for action in todo if isinstance(action, actions.PublishTrades)] == [[1]]
-    assert bench.counters.ticks_rejected == {"price_not_positive": 1, "size_unreadable": 1, "token_unknown": 1}
+    assert bench.counters.rejected == {"price_not_positive": 1, "size_unreadable": 1, "token_unknown": 1}
     assert sum(isinstance(action, actions.Rejected) for action in todo) == 3
 
 

@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectors.clock import SourceClock
 from connectors.hyperliquid import actions
-from connectors.hyperliquid.clock import SourceClock
 from connectors.hyperliquid.counters import IngestCounters
 from connectors.hyperliquid.machine import Machine, Phase
 from connectors.hyperliquid.settings import HyperliquidSettings

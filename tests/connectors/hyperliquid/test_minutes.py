@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from connectors.clock import SourceClock
 from connectors.hyperliquid import actions
-from connectors.hyperliquid.clock import SourceClock
 from connectors.hyperliquid.counters import IngestCounters
 from connectors.hyperliquid.machine import Machine
 from connectors.hyperliquid.settings import HyperliquidSettings

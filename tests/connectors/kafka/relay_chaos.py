@@ -41,7 +41,6 @@ ROUND = (
 LEAST_ABORTED = 0.3
 CANARY_RECORDS = 40
 CANARY_PARTITIONS = 8
-CANARY_KILLS = 20
 START_SECONDS = 30.0
 LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 FOR_EVER = {"retention.ms": "-1"}  # the rows are of 2023

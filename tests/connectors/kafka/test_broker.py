@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaException
 
 from connectors.kafka.broker import FIRST_PORT, LAST_PORT, EmbeddedKafka, NoBrokerError, free_ports
-from connectors.kafka.cluster import KafkaAddress, UnreachableError, cluster_id, topic_ids
+from connectors.kafka.cluster import Cluster, KafkaAddress, UnreachableError, identity
 from tests.connectors.kafka.commit_canary import COMMITS, PARTITIONS, commit_canary, unsettled
 from tests.connectors.kafka.traffic import SECONDS, make_topic, produce, read, transactional
 
@@ -23,13 +23,13 @@ def test_a_killed_broker_comes_back_with_its_data(own_broker: EmbeddedKafka) -> 
     topic = make_topic(address, "kept")
     values = [b"%d" % number for number in range(100)]
     produce(address, topic, values)
-    before = cluster_id(address), topic_ids(address, [topic]), own_broker.pid
+    before, pid = identity(address, [topic]), own_broker.pid
     own_broker.kill()
     assert not own_broker.running()
     own_broker.start()
     assert own_broker.brokers == address.brokers, "clients must find it where it was"
-    assert (cluster_id(address), topic_ids(address, [topic])) == before[:2]
-    assert own_broker.pid != before[2]
+    assert identity(address, [topic]) == before
+    assert own_broker.pid != pid
     assert [value for _, value in read(address, topic)] == values
     own_broker.stop()
     own_broker.start()
@@ -89,8 +89,6 @@ def test_a_record_of_any_age_and_of_the_future_is_kept(kafka: KafkaAddress, pref
 
 
 def test_a_paused_broker_answers_nobody_until_it_is_resumed(broker: EmbeddedKafka) -> None:
-    from connectors.kafka.cluster import Cluster
-
     address = KafkaAddress(broker.brokers)
     broker.pause()
     try:
@@ -99,7 +97,7 @@ def test_a_paused_broker_answers_nobody_until_it_is_resumed(broker: EmbeddedKafk
             Cluster(address, timeout_seconds=0.5).cluster_id()
     finally:
         broker.resume()
-    assert cluster_id(address)
+    assert Cluster(address).cluster_id()
 
 
 def test_the_broker_dies_with_its_owner(tmp_path: Path, broker: EmbeddedKafka) -> None:
@@ -134,7 +132,7 @@ def test_a_directory_has_one_owner_at_a_time(broker: EmbeddedKafka) -> None:
         EmbeddedKafka(broker.directory).start()
     with pytest.raises(NoBrokerError, match="runs already"):
         broker.start()
-    assert cluster_id(KafkaAddress(broker.brokers))
+    assert Cluster(KafkaAddress(broker.brokers)).cluster_id()
 
 
 def test_a_broker_that_cannot_start_says_why(tmp_path: Path, broker: EmbeddedKafka) -> None:

@@ -17,11 +17,9 @@ from connectors.kafka.cluster import (
     TopicMismatchError,
     TopicSpec,
     UnreachableError,
-    cluster_id,
     ensure_topics,
     identity,
     partitions,
-    topic_ids,
 )
 from connectors.topics import specs
 from tests.connectors.kafka.traffic import make_topic
@@ -38,8 +36,8 @@ def test_all_topics_of_the_catalogue_are_made_and_found_again(kafka: KafkaAddres
     assert {name: topic.partitions for name, topic in first.topics.items()} == {
         spec.name: spec.partitions for spec in wanted
     }
-    assert first.cluster_id == cluster_id(kafka)
-    assert len(set(topic_ids(kafka, list(first.topics)).values())) == len(wanted)
+    assert first.cluster_id == Cluster(kafka).cluster_id()
+    assert len({topic.topic_id for topic in first.topics.values()}) == len(wanted)
 
 
 @pytest.mark.parametrize(

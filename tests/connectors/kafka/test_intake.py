@@ -84,6 +84,15 @@ def test_trades_stand_in_their_tokens_partition_in_the_order_in_which_they_were_
     assert sum(map(len, found.values())) == len(tokens) * 2000
 
 
+def test_the_time_until_a_heartbeat_is_acknowledged_is_told(kafka: KafkaAddress, log: str) -> None:
+    told: list[float] = []
+    with writer(kafka, log, linger_ms=0, delivered=told.append) as intake:
+        intake.write("tick", ("BTC", "hyperliquid", ""), trades(3))
+        intake.beat(NOW_MS)
+    assert len(told) == PARTITIONS
+    assert all(0 < seconds < 30 for seconds in told)
+
+
 def test_heartbeats_and_connections_go_to_every_partition_between_the_trades(kafka: KafkaAddress, log: str) -> None:
     with writer(kafka, log) as intake:
         intake.connection(NOW_MS, Link.UP, ["BTC", "ETH"])

@@ -1,14 +1,14 @@
 """The relay: every row of the outbox once, in order; what it refuses to go on with (C24, C26)."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from connectors.kafka.cluster import KafkaAddress, TopicSpec, ensure_topics
-from connectors.kafka.relay import FencedError, Relay, RelayError, RelaySettings, TopicLostError
+from connectors.kafka.relay import FencedError, Published, Relay, RelayError, RelaySettings, TopicLostError
 from connectors.postgres.connection import Connection
 from tests.connectors.kafka.outbox_rows import FIRST_MS, RUN, WRITER, Outbox
 from tests.kafka_reader import Place, faults, read_all
@@ -44,6 +44,7 @@ def relay(database: str, kafka: KafkaAddress, prefix: str, places: list[Place]) 
         to: Sequence[Place] | None = None,
         fence: Sequence[str] = (),
         earlier: Sequence[str] = (),
+        published: Published | None = None,
     ) -> Relay:
         one = Relay(
             database,
@@ -55,6 +56,7 @@ def relay(database: str, kafka: KafkaAddress, prefix: str, places: list[Place]) 
             fence=fence,
             earlier=earlier,
             settings=settings,
+            published=published,
         )
         made.append(one)
         return one
@@ -67,6 +69,17 @@ def relay(database: str, kafka: KafkaAddress, prefix: str, places: list[Place]) 
 def upto(connection: Connection, writer: str = WRITER) -> int:
     row = connection.execute("select max(upto) from published where writer = %s", [writer]).fetchone()
     return int(str(row[0])) if row and row[0] is not None else 0
+
+
+def test_what_is_published_is_told_by_topic_with_the_time_it_took(outbox: Outbox, relay: Make) -> None:
+    told: list[tuple[Mapping[str, int], float]] = []
+    outbox.add(700)
+    with relay(published=lambda messages, seconds: told.append((messages, seconds))) as running:
+        running.drain()
+    assert sum(count for messages, _ in told for count in messages.values()) == 700
+    assert {topic for messages, _ in told for topic in messages} == {topic for topic, _ in outbox.expected}
+    assert len(told) > 1, "a transaction has at most 500 rows"
+    assert all(seconds > 0 for _, seconds in told)
 
 
 def test_every_row_is_published_once_and_in_order(kafka: KafkaAddress, outbox: Outbox, relay: Make) -> None:

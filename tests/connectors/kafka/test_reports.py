@@ -1,6 +1,7 @@
 """Samples, executions, patches and commands: complete up to the last closed minute, whatever the cuts."""
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lotus.feed import Slice
 from lotus.intake import Action, Link
 from lotus.kernel import Series
 from lotus.lane import Lane
+from lotus.records import OrderKind
 from lotus.timeframe import Timeframe
 from tests.connectors.kafka.log_rows import BEGIN_MS, SOURCE, beat, execution, link, record, sample
 
@@ -75,6 +77,18 @@ def test_a_report_that_is_late_or_early_is_known_when_it_is_read() -> None:
     (_, chunk), *_ = piece.executions
     found = dict(zip(chunk.rows.fill_id.tolist(), chunk.rows.ts.tolist(), strict=True))
     assert found == {"before any clock": at(1), "late": at(120) + 1, "early": at(130)}
+
+
+@pytest.mark.parametrize("name", ["usd", "qty", "price", "fee"])
+@pytest.mark.parametrize("value", ["-1", "1E+15", "1E+90"])
+def test_a_report_with_money_that_cannot_be_is_refused(name: str, value: str) -> None:
+    amounts = dict.fromkeys(("usd", "qty", "price", "fee"), Decimal(1)) | {name: Decimal(value)}
+    times = {"ts": at(61), "order_ts": at(0)}
+    report = record("execution", "BTC", "hl", "1m", kind=OrderKind.TRIM, fill_id="a", done=True, **times, **amounts)
+    piece = read(reader(), beat(at(61)), report, beat(at(130)))
+    ((_, letters),) = piece.refused
+    assert letters.reason.tolist() == ["amount_out_of_range"]
+    assert sum(len(chunk) for _, chunk in piece.executions) == 0
 
 
 # --------------------------------------------------------------------------------------------------------- samples

@@ -13,15 +13,16 @@ from confluent_kafka.admin import AdminClient
 from connectors.archive import Archive, ArchiveWriter, Limits, follow, refuse_lost
 from connectors.archive_files import Archived, ArchiveError, HoleError, Message
 from connectors.avro.framing import SingleObject
+from connectors.clock import wall_ms
 from connectors.feeder import Pace, feed, oldest_ms
 from connectors.kafka.cluster import Cluster, KafkaAddress
 from connectors.kafka.intake import IntakeWriter
-from connectors.kafka.last_beats import clocks_of, last_beats
-from connectors.kafka.retention import ExpiredError, refuse_expired, wall_ms
+from connectors.kafka.last_beats import last_beats
+from connectors.kafka.retention import ExpiredError, refuse_expired
 from connectors.kafka.stops import MissingOffsetError, TopicChangedError
 from connectors.kafka.topic_log import TopicLog, batches, description, low_offsets
 from connectors.log_feed import JoinedLog, Log
-from connectors.moments import Recorded, Shifted, shift_of
+from connectors.moments import Recorded
 from connectors.tape import Tape
 from connectors.topics import topics
 from tests.connectors.frames import MINUTE
@@ -51,7 +52,7 @@ def topic(kafka: KafkaAddress, prefix: str) -> str:
     return spec.name
 
 
-def fed(kafka: KafkaAddress, topic: str, market: Recorded | Shifted, clocks: Sequence[int] = ()) -> None:
+def fed(kafka: KafkaAddress, topic: str, market: Recorded, clocks: Sequence[int] = ()) -> None:
     with IntakeWriter(kafka, topic, PARTITIONS, FRAMING, market.source) as intake:
         feed(market, intake, Pace(None), clocks=clocks)
 
@@ -115,11 +116,9 @@ def test_a_feeder_that_was_killed_goes_on_at_its_last_heartbeats(
     whole, dice = logged(market, PARTITIONS), np.random.default_rng(4)
     delivered = [kept[: int(len(kept) * dice.uniform(0.3, 0.6))] for kept in whole.kept]
     put(kafka, topic, [message for kept in delivered for message in kept])
-    beats = last_beats(kafka, topic, FRAMING, market.source)
-    clocks = clocks_of(market.source, beats)
+    clocks = last_beats(kafka, topic, FRAMING, market.source)
     assert len(set(clocks)) == PARTITIONS
-    assert clocks_of("another", beats) == [-1] * PARTITIONS
-    assert last_beats(kafka, topic, FRAMING, "another") == [{}] * PARTITIONS
+    assert last_beats(kafka, topic, FRAMING, "another") == [-1] * PARTITIONS
     fed(kafka, topic, market, clocks)
     log = TopicLog(kafka, topic)
     assert len(whole.everything()) < sum(log.high.values()) < 1.5 * len(whole.everything())
@@ -134,13 +133,6 @@ def put(kafka: KafkaAddress, topic: str, messages: list[Archived]) -> None:
         producer.produce(topic, one.value, one.key, one.partition, timestamp=one.ts, headers=headers)
         producer.poll(0)
     assert producer.flush(30) == 0
-
-
-def test_a_shift_is_found_again_in_the_name_of_the_source(kafka: KafkaAddress, topic: str, tape: Tape) -> None:
-    market = Shifted(Recorded(tape), 5 * MINUTE)
-    fed(kafka, topic, market)
-    (name,) = set().union(*last_beats(kafka, topic, FRAMING, "recording"))
-    assert shift_of(name) == 5 * MINUTE
 
 
 # what is gone
@@ -186,5 +178,4 @@ def test_data_older_than_the_topic_keeps_is_refused(kafka: KafkaAddress, prefix:
     market = Recorded(tape)
     with pytest.raises(ExpiredError, match="deleted as soon as it is written"):
         refuse_expired(kafka, spec.name, oldest_ms(market), wall_ms())
-    years = (wall_ms() - oldest_ms(market)) // MINUTE * MINUTE
-    refuse_expired(kafka, spec.name, oldest_ms(Shifted(market, years)), wall_ms())
+    refuse_expired(kafka, spec.name, wall_ms() - MINUTE, wall_ms())

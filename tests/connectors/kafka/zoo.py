@@ -237,6 +237,8 @@ REPORTS = (
     refused("money infinite", report(price="Infinity"), "undecodable"),
     refused("money without digits", report(fee=""), "undecodable"),
     refused("money with a billion digits", report(qty="1E+999999999"), "undecodable"),
+    refused("money below 0", report(qty="-1"), "amount_out_of_range"),
+    refused("money of nobody", report(usd="1E+15"), "amount_out_of_range"),
     accepted("report of long ago: known now", report(NOW_MS - 86_400_000)),
     accepted("report of tomorrow: known now", report(NOW_MS + 86_400_000)),
     accepted("report of now", execution(LANE, NOW_MS, "fill")),

@@ -1,12 +1,11 @@
-"""The ingester's clock: the wall clock read once at the start, then monotonic progress.
+"""Clocks of this machine; and of a source: the wall clock read once at the start, then monotonic progress.
 
-So it never steps back, and no heartbeat can be ahead of monotonic time, whatever is done to the wall clock meanwhile
-(exactly-once.md 1.2). What the wall clock is wrong by at the start stays: `offset_ms` says how much that is.
+So a source never steps back, and no heartbeat can be ahead of monotonic time, whatever is done to the wall clock
+meanwhile (exactly-once.md 1.2). What the wall clock is wrong by at the start stays.
 """
 
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +32,3 @@ def monotonic_ms() -> int:
 def wall_ms() -> int:
     """Wall clock, ms UTC."""
     return time.time_ns() // 1_000_000
-
-
-def offset_ms(date: str | None, wall: int) -> int | None:
-    """How far a wall clock is ahead of a server's `Date` header; None where there is no readable one.
-
-    The header has whole seconds and is as old as the answer took: differences below two seconds mean nothing.
-    """
-    try:
-        return wall - int(parsedate_to_datetime(date or "").timestamp() * 1_000)
-    except ValueError:
-        return None
