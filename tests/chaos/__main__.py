@@ -1,8 +1,8 @@
 """`make chaos`: `python -m tests.chaos [ID ...] [--seed S] [--scale F] [--write] [--list]`.
 
-Runs the programme of faults, the soak of a day only by its name; prints a JSON line for each check, and ends with 1 if one
-failed, was void, or missed its bar. `C32` means all checks whose id begins so. `--write` keeps the table of what was
-run in docs/chaos.md.
+Runs the programme of faults (the soak of a day only by its name), prints a JSON line for each check, and ends with 1
+if one failed, was void, or missed its bar. `C32` means all checks whose id begins so. `--write` keeps the table of
+what was run in docs/chaos.md.
 """
 
 import argparse
