@@ -85,7 +85,8 @@ def random_kills(stand: Stand, seed: int, n: int) -> Outcome:
 
 
 def failpoint_kills(stand: Stand, seed: int, n: int) -> Outcome:
-    """C02: every point of every process, `n` times each."""
+    """C02: every point of every process equally often, until `n` kills are reached."""
+    every = -(-n // len(POINTS))
 
     def body(deployment: Deployment, _kills: int, chance: random.Random, tally: Tally) -> None:
         points = chance.sample(PROCESS_POINTS, len(PROCESS_POINTS))
@@ -105,8 +106,8 @@ def failpoint_kills(stand: Stand, seed: int, n: int) -> Outcome:
         deployment.pour(parts[-1])
         deployment.flow("hot" if hot else "fused", "0/1", "--takeover")
 
-    tally = rounds(stand, "C02", seed, n, body, size=1)
-    for number in range(n):
+    tally = rounds(stand, "C02", seed, every, body, size=1)
+    for number in range(every):
         _rescale_points(stand, random.Random(f"C02/{seed}/{number}"), tally)
         dsn = stand.database()
         with connect(dsn) as connection:

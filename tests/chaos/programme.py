@@ -80,13 +80,13 @@ def seeded(stand: Stand, seed: int, n: int) -> Outcome:
 CHECKS = (
     Check("C01", "replays with 20 SIGKILLs each at random times", 10, by_tests("C01", CRASH, only="random_times")),
     Check("C01-live", "SIGKILL at random times of a deployment", 200, live_kills.random_kills),
-    Check("C02", "SIGKILL at each failpoint", 20, live_kills.failpoint_kills),
+    Check("C02", "SIGKILL at each failpoint", 240, live_kills.failpoint_kills),
     Check("C03", "kill 50-500 ms after the start, and during recovery", 150, live_kills.early_kills),
     Check("C05", "lint: partitioned sinks only, no banned operator", 1, by_tests("C05", "tests/house", only="sink")),
     Check("C06", "60 hops before the sink, crash at item k; control with a DynamicSink", 20, hops.hops),
     Check("C07", "the same replay again", 1, by_tests("C07", CRASH, only="inserts_nothing")),
     Check("C08", "same ids, changed content", 1, by_tests("C08", CRASH, WRITER, only="changed_content")),
-    Check("C09", "kill and rescale 1->2->4->2->1", 24, rescales),
+    Check("C09", "kill and rescale 1->2->4->2->1", 36, rescales),
     Check("C10", "processes x batch size x speed x spread", inputs.ALL_SPREADS, inputs.matrix),
     Check("C11", "SIGTERM under load", 10, by_tests("C11", CRASH, SOURCE, "tests/live", only="sigterm or stopped")),
     Check(
