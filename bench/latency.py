@@ -35,7 +35,7 @@ from tests.live.deployment import Deployment, Mode
 MODES = ("fused", "separate")
 PATHS = 300  # rounds of the baseline
 REST_SECONDS = 0.02  # between two of them
-CLOSE_SECONDS = 2.0  # longer than an epoch: what a close changed is kept before the next one, as in a real minute
+CLOSE_SECONDS = 1.25  # longer than an epoch: what a close changed is kept before the next one, as in a real minute
 CALM_CLOSES = 5  # after the start, not counted
 LATE_SECONDS = 30.0  # a promise that has not come by then is missing
 TIMEOUT_SECONDS = 10.0
