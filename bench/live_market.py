@@ -219,9 +219,16 @@ class Feeder:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self._intake.close()
         for error in self._failed:
             raise error
+
+    def close(self) -> None:
+        """Stop, and disconnect."""
+        try:
+            self.stop()
+            self._intake.flush()
+        finally:
+            self._intake.close()
 
     def alive(self) -> bool:
         """Whether it still feeds."""
@@ -295,7 +302,7 @@ def fed(deployment: Deployment, scale: Scale, started: Callable[[], object]) -> 
         feeder.start()
         yield feeder
     finally:
-        feeder.stop()
+        feeder.close()
 
 
 def _settle(deployment: Deployment, feeder: Feeder) -> None:
