@@ -52,7 +52,9 @@ class Store:
 
     def config(self) -> RecoveryConfig:
         """For the engine; a new store is made where there is none."""
-        if not self.begun:
+        if self.begun:
+            stores.forget_unfinished(self._path)
+        else:
             self.clear()
             stores.write_store(self._path, {})
             self.complete()

@@ -9,7 +9,7 @@ The layout is that of Bytewax 0.21; a test opens what is written here with the e
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,8 @@ from connectors.snapshots import WORD, DamagedSnapshotError, check, closing_tota
 PARTS = 16  # resume time is quadratic in keys per part
 _FIRST_EPOCH = 1
 _BUSY_SECONDS = 5.0
+_STARTS = "select ex_num, worker_count, resume_epoch from exs"
+_FRONTS = "select ex_num, worker_frontier from fronts"
 
 Place = tuple[str, str]  # step id, key
 
@@ -67,14 +69,42 @@ def read_cut(folder: Path) -> Cut:
         try:
             with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as opened:
                 _refuse_broken(path, opened)
-                starts += opened.execute("select ex_num, worker_count, resume_epoch from exs")
-                fronts += opened.execute("select ex_num, worker_frontier from fronts")
+                starts += opened.execute(_STARTS)
+                fronts += opened.execute(_FRONTS)
                 rows += _rows(opened, number)
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise DamagedStoreError(f"{path.name}: {error}") from error
-    cut = _cut(_resume_epoch(starts, fronts, rows), rows)
+    if rows and not starts:
+        raise DamagedStoreError("it has snapshots, and nobody who took them")
+    cut = _cut(_resume_epoch(starts, fronts), rows)
     _refuse_incomplete(cut)
     return cut
+
+
+def forget_unfinished(folder: Path) -> None:
+    """Remove what a start that died had not completed: snapshots at or above the resume epoch.
+
+    The engine counts on from the resume epoch and never removes them. Once it has passed their epochs it would take
+    them for its own wherever a key has not changed since: a state of another moment.
+    raises  DamagedStoreError
+    """
+    starts: list[tuple[int, int, int]] = []
+    fronts: list[tuple[int, int]] = []
+    try:
+        with ExitStack() as files:
+            opened = [
+                files.enter_context(closing(sqlite3.connect(part_of(folder, number), timeout=_BUSY_SECONDS)))
+                for number in range(PARTS)
+            ]
+            for part in opened:
+                starts += part.execute(_STARTS)
+                fronts += part.execute(_FRONTS)
+            resume_epoch = _resume_epoch(starts, fronts)
+            for part in opened:
+                with part:
+                    part.execute("delete from snaps where snap_epoch >= ?", [resume_epoch])
+    except sqlite3.Error as error:
+        raise DamagedStoreError(str(error)) from error
 
 
 def write_store(folder: Path, cut: Cut) -> None:
@@ -117,11 +147,9 @@ def _rows(opened: sqlite3.Connection, number: int) -> Iterator[_Row]:
         yield _Row((step, key), epoch, sealed, number)
 
 
-def _resume_epoch(starts: list[tuple[int, int, int]], fronts: list[tuple[int, int]], rows: list[_Row]) -> int:
+def _resume_epoch(starts: list[tuple[int, int, int]], fronts: list[tuple[int, int]]) -> int:
     """The epoch at which the engine would go on: where the last start has come to, or where it began."""
     if not starts:
-        if rows:
-            raise DamagedStoreError("it has snapshots, and nobody who took them")
         return _FIRST_EPOCH
     last, workers, begun = max(starts)
     if workers != 1:

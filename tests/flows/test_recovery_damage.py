@@ -140,3 +140,22 @@ def test_a_store_without_its_starts_is_no_empty_store(tmp_path: Path) -> None:
         changed.execute("delete from exs")
     with pytest.raises(stores.DamagedStoreError, match="nobody who took them"):
         stores.read_cut(tmp_path / "store")
+
+
+def test_what_a_dead_start_has_not_completed_is_not_taken_for_the_next_ones(tmp_path: Path) -> None:
+    """The next start counts on from epoch 2 and comes to 9, but does not touch key 3 again."""
+    folder = tmp_path / "store"
+    cut = filled(folder)
+    part = stores.part_of(folder, cut["flow.a", "3"].part)
+    with closing(sqlite3.connect(part)) as dead, dead:
+        dead.execute(
+            "insert into snaps (step_id, state_key, snap_epoch, ser_change) values ('flow.a', '3', 5, ?)",
+            [wrapped(seal("of another moment"))],
+        )
+    assert stores.read_cut(folder) == cut
+    stores.forget_unfinished(folder)
+    assert stores.read_cut(folder) == cut
+    with closing(sqlite3.connect(stores.part_of(folder, 0))) as following, following:
+        following.execute("insert into exs (ex_num, worker_count, resume_epoch) values (1, 1, 2)")
+        following.execute("insert into fronts (ex_num, worker_index, worker_frontier) values (1, 0, 9)")
+    assert stores.read_cut(folder) == cut
