@@ -99,6 +99,12 @@ class FlowMetrics(_ProcessMetrics):
         self._revisions = counter("bar_revisions_total", "Bars corrected after they were published.")
         self._mended = counter("bar_candles_total", "Minutes that the stream missed, as the venue's candles have them.")
         self._lag = gauge("consumer_lag_messages", "Messages between the position and the end of the log.", partition)
+        self._waiting = gauge(
+            "consumer_waiting_messages", "Messages at hand that wait for other partitions.", partition
+        )
+        self._paused = gauge("consumer_paused", "1 while the client fetches no more of a partition.", partition)
+        self._outage = gauge("broker_outage_seconds", "How long no broker has answered.")
+        self._spent = counter("epochs_over_budget_total", "Epochs that read as much as one may.")
         self._watermark = gauge(
             "watermark_timestamp_seconds", "Event time up to which a partition is complete.", partition
         )
@@ -156,6 +162,19 @@ class FlowMetrics(_ProcessMetrics):
     def lag(self, topic: str, partition: int, messages: int) -> None:
         """How many messages of a partition are not read yet."""
         self._lag.labels(topic, str(partition)).set(messages)
+
+    def held_back(self, topic: str, partition: int, *, waiting: int, paused: bool) -> None:
+        """Messages of a partition that are at hand and wait for others, and whether more is fetched."""
+        self._waiting.labels(topic, str(partition)).set(waiting)
+        self._paused.labels(topic, str(partition)).set(float(paused))
+
+    def outage(self, seconds: float) -> None:
+        """No broker has answered for so long; 0: one does."""
+        self._outage.set(seconds)
+
+    def over_budget(self, epochs: int) -> None:
+        """Epochs that ended with nothing more to read because of their budget."""
+        self._spent.inc(epochs)
 
     def watermark(self, topic: str, partition: int, watermark_ms: int) -> None:
         """Event time (ms UTC) up to which a partition is complete."""

@@ -66,7 +66,8 @@ EXIT_CODES: tuple[tuple[tuple[type[Exception], ...], int], ...] = (
     ((InputError, SettingsError, PlanError, ArchiveError, DigestError, AddressError, OpsAddressError), REFUSED),
     ((TopicMismatchError, RegistryError, LogError, TopicLostError, ExpiredError, StoreEmptyError), REFUSED),
     ((ForeignTargetError, WeakDurabilityError, MessageTooLargeError, DamagedSnapshotError), REFUSED),
-    ((NoServerError, UnreachableError, MigrationRefusedError, DatabaseBehindError, psycopg.Error), SERVER),
+    ((DatabaseBehindError,), REFUSED),  # somebody has to say --rebuild: starting again would not help
+    ((NoServerError, UnreachableError, MigrationRefusedError, psycopg.Error), SERVER),
     ((NoBrokerError, BrokersUnreachableError, NothingYetError, IngestError, VenueError), SERVER),
     ((RelayError, PublishError, TailError, IntakeError, KafkaException), SERVER),
     (

@@ -84,9 +84,7 @@ def flow_command(
     settings = load_settings(config, os.environ)
     servers = servers_of(brokers, kafka, dsn, registry, settings.live)
     source = SourceConfig(batch_messages=batch, max_ahead_ms=settings.live.ahead_ms) if batch else None
-    if not warmup.kernels():  # compiling inside the first transaction would look like a process that hangs
-        screen.note("compiling the kernels")
-        warmup.compile_kernels()
+    warmup.ensure_kernels(screen.note)
     job = Job(name, _share(share), settings, servers, takeover=takeover, rebuild=rebuild, source=source)
     with stop_on_signals() as stop:
         run(job, stop, screen.note)

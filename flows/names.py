@@ -16,17 +16,19 @@ def writer_of(flow: str, share: Share) -> str:
 
 def transactional_id(live: LiveConfig, writer: str) -> str:
     """One per deployment and writer (exactly-once.md 3)."""
-    return f"lotus.{live.topic_prefix}{live.environment}.{live.run}.{writer}"
+    return f"lotus.{_deployment(live)}.{writer}"
 
 
 def store_name(live: LiveConfig, writer: str) -> str:
-    """Of the folder of a writer's recovery store; of a flow's: what is locked while its stores are changed.
+    """Of the folder of a writer's recovery store; of a flow's: what is locked while its stores are changed."""
+    return f"{_deployment(live)}-{writer}"
 
-    Environment and run are there to be read, cut where they are long; the digest tells deployments apart.
-    """
+
+def _deployment(live: LiveConfig) -> str:
+    """Environment and run are there to be read, cut where they are long; the digest tells deployments apart."""
     whole = json.dumps([live.topic_prefix, live.environment, live.run])
     digest = hashlib.sha256(whole.encode()).hexdigest()[:DIGEST_CHARACTERS]
-    return f"{live.environment}-{live.run}"[:READABLE_CHARACTERS] + f"-{digest}-{writer}"
+    return f"{live.environment}-{live.run}"[:READABLE_CHARACTERS] + f"-{digest}"
 
 
 def meaning_of(live: LiveConfig, share: Share) -> str:

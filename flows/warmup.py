@@ -5,9 +5,11 @@ days in this process; ticks, and the encoding of rows for Postgres and of messag
 compiling is most of the set-up and uses one core.
 """
 
+import fcntl
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +41,27 @@ TIMEFRAMES = (Timeframe.M1, Timeframe.H1)
 TICKS = 600
 TICK_MS = 500
 SECOND_PART = "--second-part"
+COMPLETE = "complete"  # stands in a cache that holds all of them
 
 
 def kernels() -> int:
     """Number of compiled loops in today's cache, one per function and type of its arguments."""
     return sum(1 for _ in use_kernel_cache().rglob("*.nbc"))
+
+
+def ensure_kernels(tell: Callable[[str], object]) -> None:
+    """Compile what today's cache lacks; who comes while another process does it waits until it is done.
+
+    Compiling inside the first transaction of a flow would look like a process that hangs.
+    """
+    folder = use_kernel_cache()
+    if (folder / COMPLETE).exists():
+        return
+    with (folder / "compiling").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / COMPLETE).exists():
+            tell("compiling the kernels")
+            compile_kernels()
 
 
 def compile_kernels() -> None:
@@ -52,6 +70,7 @@ def compile_kernels() -> None:
         call_river()
     if other.returncode != 0:
         call_edges()
+    (use_kernel_cache() / COMPLETE).touch()
 
 
 def call_river() -> None:

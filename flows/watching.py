@@ -29,7 +29,7 @@ class Watching:
         self._writer: LiveWriter | None = None
         self._counts: Mapping[str, Count] = {}
         self._messages: Counter[tuple[str, int]] = Counter()
-        self._epochs, self._epoch_ended, self._alarms = 0, time.monotonic(), 0
+        self._epochs, self._epoch_ended, self._spent, self._alarms = 0, time.monotonic(), 0, 0
 
     def opened(self, writer: LiveWriter) -> None:
         """The units are held."""
@@ -65,8 +65,12 @@ class Watching:
         now = time.monotonic()
         self._metrics.epoch(now - self._epoch_ended)
         self._epochs, self._epoch_ended = self._gauges.epochs, now
+        self._metrics.outage(self._gauges.outage_seconds)
+        self._metrics.over_budget(self._gauges.budget_spent - self._spent)
+        self._spent = self._gauges.budget_spent
         for (topic, partition), standing in self._gauges.partitions.items():
             self._metrics.lag(topic, partition, standing.lag)
+            self._metrics.held_back(topic, partition, waiting=standing.waiting, paused=standing.paused)
             if standing.reached_ms >= 0:
                 self._metrics.watermark(topic, partition, standing.reached_ms)
             fresh = standing.messages - self._messages[topic, partition]

@@ -4,17 +4,18 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from bytewax.outputs import FixedPartitionedSink, StatefulSinkPartition
+from bytewax.outputs import StatefulSinkPartition
 
 from connectors.avro.framing import Framing
 from connectors.postgres.live_writer import LiveSnapshot, LiveWriter, Routing
 from connectors.postgres.units import Target
+from connectors.postgres.writer_sink import WriterSink
 from lotus.written import Written
 
 PARTITION = "live"
 
 
-class LiveSink(FixedPartitionedSink[Written, LiveSnapshot]):
+class LiveSink(WriterSink[Written, LiveSnapshot, LiveWriter]):
     """Takes `(key, Written)`."""
 
     def __init__(
@@ -36,38 +37,18 @@ class LiveSink(FixedPartitionedSink[Written, LiveSnapshot]):
         committed  called with the seq of the last message after each commit that added messages
         wrote      called with what was committed and the seconds it took
         """
+        super().__init__(PARTITION)
         self._arguments = (dsn, run_id, tuple(targets), routing, framing)
         self._opened = opened
         self._committed, self._wrote = committed, wrote
         self._options = options
-        self._writer: LiveWriter | None = None
-
-    @property
-    def writer(self) -> LiveWriter:
-        """The writer of the running or ended dataflow."""
-        assert self._writer is not None, "the dataflow has not started"
-        return self._writer
-
-    def close(self) -> None:
-        """Give the units back, however the dataflow ended; nothing happens if it never started."""
-        if self._writer is not None:
-            self._writer.close()
-
-    def list_parts(self) -> list[str]:
-        """One partition: one process is one writer."""
-        return [PARTITION]
-
-    def part_fn(self, item_key: str) -> int:
-        """All keys belong to it."""
-        del item_key
-        return 0
 
     def build_part(self, step_id: str, for_part: str, resume_state: LiveSnapshot | None) -> "LivePartition":
         """Take the units and read the marks."""
         del step_id, for_part
-        self._writer = LiveWriter(*self._arguments, resume=resume_state, **self._options)
-        self._opened(self._writer)
-        return LivePartition(self._writer, self._committed, self._wrote)
+        writer = self.keep(LiveWriter(*self._arguments, resume=resume_state, **self._options))
+        self._opened(writer)
+        return LivePartition(writer, self._committed, self._wrote)
 
 
 class LivePartition(StatefulSinkPartition[Written, LiveSnapshot]):

@@ -72,6 +72,15 @@ FLOW_CALLS: list[tuple[str, Callable[[FlowMetrics], None], str, float]] = [
     ("mended", lambda m: m.bar_candles(10), "lotus_bar_candles_total", 10),
     ("lag", lambda m: m.lag("t", 0, 11), "lotus_consumer_lag_messages{partition=0,topic=t}", 11),
     (
+        "waiting",
+        lambda m: m.held_back("t", 0, waiting=14, paused=False),
+        "lotus_consumer_waiting_messages{partition=0,topic=t}",
+        14,
+    ),
+    ("paused", lambda m: m.held_back("t", 0, waiting=0, paused=True), "lotus_consumer_paused{partition=0,topic=t}", 1),
+    ("outage", lambda m: m.outage(15.5), "lotus_broker_outage_seconds", 15.5),
+    ("budget", lambda m: m.over_budget(2), "lotus_epochs_over_budget_total", 2),
+    (
         "watermark",
         lambda m: m.watermark("t", 1, 1_767_225_600_500),
         "lotus_watermark_timestamp_seconds{partition=1,topic=t}",

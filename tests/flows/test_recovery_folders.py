@@ -9,7 +9,7 @@ import pytest
 from connectors.folders import RUN_ID
 from connectors.live import LiveConfig, Share
 from flows import recovery
-from flows.names import store_name, writer_of
+from flows.names import store_name, transactional_id, writer_of
 from flows.recovery import RunBusyError
 from flows.wiring import FLOWS
 
@@ -21,7 +21,7 @@ def state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
 
 
-def test_deployments_that_read_alike_have_folders_of_their_own() -> None:
+def test_deployments_that_read_alike_have_folders_and_transactions_of_their_own() -> None:
     alike = [
         LiveConfig(environment="a-b", run="c"),
         LiveConfig(environment="a", run="b-c"),
@@ -29,9 +29,10 @@ def test_deployments_that_read_alike_have_folders_of_their_own() -> None:
         LiveConfig(environment=LONGEST, run="second"),
         LiveConfig(environment="a", run="b-c", topic_prefix="other-"),
     ]
-    names = [store_name(live, "hot-0of1") for live in alike]
-    assert all(one != other for one, other in combinations(names, 2))
-    assert names == [store_name(live, "hot-0of1") for live in alike]
+    for name in (store_name, transactional_id):
+        names = [name(live, "hot-0of1") for live in alike]
+        assert all(one != other for one, other in combinations(names, 2))
+        assert names == [name(live, "hot-0of1") for live in alike]
 
 
 def test_the_longest_names_make_a_folder() -> None:

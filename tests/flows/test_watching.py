@@ -92,18 +92,25 @@ def test_nothing_is_exposed_that_nobody_tells(kind: type) -> None:
 
 def test_an_epoch_brings_lag_and_watermarks_up_to_date_and_says_that_the_process_lives() -> None:
     watch, gauges, metrics = watching()
-    gauges.partitions = {("md.ticks.v1", 3): Standing(messages=10, offset=10, reached_ms=60_000, lag=7)}
+    gauges.partitions = {
+        ("md.ticks.v1", 3): Standing(messages=10, offset=10, reached_ms=60_000, lag=7, waiting=4, paused=True)
+    }
+    gauges.outage_seconds = 2.5
     watch.batch()
     assert "lotus_consumer_lag_messages{" not in told(metrics), "nothing is told within an epoch"
     gauges.epochs = 1
     watch.batch()
     gauges.partitions["md.ticks.v1", 3].messages = 25
-    gauges.epochs = 2
+    gauges.epochs, gauges.budget_spent = 2, 1
     watch.batch()
     text = told(metrics)
     assert 'lotus_consumer_lag_messages{partition="3",topic="md.ticks.v1"} 7.0' in text
     assert 'lotus_watermark_timestamp_seconds{partition="3",topic="md.ticks.v1"} 60.0' in text
     assert 'lotus_input_messages_total{partition="3",topic="md.ticks.v1"} 25.0' in text
+    assert 'lotus_consumer_waiting_messages{partition="3",topic="md.ticks.v1"} 4.0' in text
+    assert 'lotus_consumer_paused{partition="3",topic="md.ticks.v1"} 1.0' in text
+    assert "lotus_broker_outage_seconds 2.5" in text
+    assert "lotus_epochs_over_budget_total 1.0" in text
     assert "lotus_epoch_seconds_count 2.0" in text
 
 
