@@ -40,7 +40,7 @@ SETTINGS: Mapping[str, str] = MappingProxyType(
         "listen_addresses": "",
         "port": str(PORT),
         "shared_buffers": "256MB",
-        "max_connections": "40",
+        "max_connections": "100",  # a live process holds two, for moments three
         "wal_level": "minimal",
         "max_wal_senders": "0",
         "max_wal_size": "4GB",
