@@ -81,14 +81,14 @@ def _named(check: Check, name: str) -> bool:
 
 
 def _run(check: Check, stand: Stand, seed: int, scale: float) -> Outcome:
-    """A check that breaks down itself has failed; the next one is run all the same."""
+    """A check that breaks down itself has failed, and none of its faults counts; the next one is run all the same."""
     assert check.run is not None
     n = max(1, round(check.n * scale))
     began = time.monotonic()
     try:
         found = check.run(stand, seed, n)
     except BREAKS as error:
-        found = Outcome(check.id, seed, n, (f"{type(error).__name__}: {str(error)[:CUT]}",), void=0)
+        found = Outcome(check.id, seed, 0, (f"{type(error).__name__}: {str(error)[:CUT]}",))
     return replace(found, seconds=time.monotonic() - began)
 
 
