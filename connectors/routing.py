@@ -21,6 +21,7 @@ from schemas.partition import partition_of
 DRIVERS = "md.drivers.v1"
 LETTERS = "md.dlq.v1"
 FILLS = "pm.fills.v1"
+LETTER = "dead_letter"
 PROMISES = {
     "md.bars.v1": "bar",
     "md.trend.v1": "trend",
@@ -47,7 +48,13 @@ class Routing:
         self._plan, self._share, self._partitions, self._prefix = plan, share, partitions, prefix
         self._written = tuple(topic for topic in topics().values() if topic.writer in WRITERS[flow])
         self._drives = "drivers" in WRITERS[flow]
-        self._topic_of = {noun: topic.name for topic in self._written if topic.name != DRIVERS for noun in topic.nouns}
+        self._topic_of = {
+            noun: topic.name
+            for topic in self._written
+            if topic.name != DRIVERS
+            for noun in topic.nouns
+            if noun != LETTER or topic.name == LETTERS  # beside the fills are letters of executions alone
+        }
         self._driver_nouns = frozenset(topics()[DRIVERS].nouns) if self._drives else frozenset()
         self.target = lru_cache(maxsize=None)(self._target)
 
@@ -96,7 +103,7 @@ class Routing:
             return self._at(FILLS, partition_of(lane.token.removeprefix(EXECUTIONS), self._partitions))
         lane = lane._replace(token=lane.token.removeprefix(CANDLES))
         if lane.token == BOARD or (lane.token and self._is_index(lane)):
-            if noun == "dead_letter" and self._drives:
+            if noun == LETTER and self._drives:
                 return self._at(LETTERS, self._partitions)
             return self._at(DRIVERS, 0) if noun in self._driver_nouns else None
         topic = self._topic_of.get(noun)

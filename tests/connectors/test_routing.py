@@ -5,9 +5,11 @@ import pytest
 from connectors.live import LiveConfig, Share
 from connectors.postgres.units import Target
 from connectors.routing import WRITERS, Routing
+from connectors.topics import topics
 from connectors.universe import plan_of
 from lotus.config import Config
 from lotus.lane import Lane
+from lotus.plan import BOARD
 from lotus.timeframe import Timeframe
 from lotus.written import CANDLES, EXECUTIONS
 from schemas.partition import partition_of
@@ -38,3 +40,20 @@ def test_other_dead_letters_have_a_topic_of_their_own(flow: str) -> None:
     for token in ("BTC", CANDLES + "BTC", f"partition:{HOME}"):
         lane = Lane(token, LIVE.venue, Timeframe.M1)
         assert found.target("dead_letter", lane) == Target("shop-md.dlq.v1", HOME)
+
+
+def test_every_stream_is_owned_by_one_of_the_separate_flows_at_most() -> None:
+    flows = {flow: routing(flow) for flow, writers in WRITERS.items() if writers == (flow,)}
+    nouns = {noun for topic in topics().values() if topic.writer in flows for noun in topic.nouns} - {
+        "watermark"
+    }  # a promise, no stream
+    tokens = ("BTC", CANDLES + "BTC", EXECUTIONS + "BTC", f"partition:{HOME}", BOARD, "idx:ALT", "dom:BTC")
+    lanes = [Lane(token, LIVE.venue, timeframe) for token in tokens for timeframe in (Timeframe.M1, Timeframe.H1)]
+    for noun in sorted(nouns):
+        for lane in lanes:
+            owners = [flow for flow, found in flows.items() if found.target(noun, lane) in found.targets]
+            assert len(owners) <= 1, f"{noun} of {lane.token}: {owners}"
+
+
+def test_who_books_executions_does_not_take_the_letters_of_ticks_for_its_own() -> None:
+    assert routing("decisions").target("dead_letter", Lane("BTC", LIVE.venue, Timeframe.M1)) is None
