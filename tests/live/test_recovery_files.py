@@ -17,7 +17,7 @@ from tests.live.recorded import Expected, Recording
 from tests.live.rescaling import differences, pieces
 
 SEED = 20_250_604
-DATABASE = 3
+REFUSED = 2
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -64,7 +64,7 @@ def test_a_damaged_store_is_refused_and_computed_again(
     process.kill()
     what = snapshot_bit(store(deployment), random.Random(SEED))
     refused = deployment.flow("fused", "0/1", "--takeover")
-    assert (refused.ended(), "start with --rebuild" in refused.said()) == (DATABASE, True), (what, refused.said())
+    assert (refused.ended(), "start with --rebuild" in refused.said()) == (REFUSED, True), (what, refused.said())
     deployment.pour(rest)
     deployment.flow("fused", "0/1", "--takeover", "--rebuild")
     deployment.wait(recording.end_ms)
