@@ -234,7 +234,8 @@ class EmbeddedKafka:
             "".join(f"log.dirs={unfinished}\n" if line.startswith("log.dirs=") else line for line in lines)
         )
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = ("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+        named = f"--cluster-id={cluster}"  # in one word: one name in 64 begins with a dash
+        tool = ("kafka.tools.StorageTool", "format", named, "-c", str(properties))
         done = subprocess.run([*command, *tool], capture_output=True, text=True, check=False)  # noqa: S603 (ours)
         if done.returncode != 0:
             raise NoBrokerError(f"the broker's directory cannot be formatted ({CURE}):\n{done.stdout}{done.stderr}")

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def test_a_killed_broker_comes_back_with_its_data(own_broker: EmbeddedKafka) -> 
     own_broker.stop()
     own_broker.start()
     assert [value for _, value in read(address, topic)] == values
+
+
+def test_a_cluster_may_have_a_name_that_looks_like_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(bytes=b"\xf8" + bytes(15)))
+    with EmbeddedKafka(tmp_path / "kafka").start() as broker:
+        found = identity(KafkaAddress(broker.brokers), []).cluster_id
+    assert found.startswith("-")
 
 
 def test_every_acknowledged_commit_is_visible_after_a_kill(own_broker: EmbeddedKafka) -> None:
