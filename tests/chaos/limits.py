@@ -96,10 +96,9 @@ def _filled_up(stand: Stand, deployment: Deployment, disk: Path, chance: random.
     wait_for_progress(deployment)
     time.sleep(chance.uniform(0.0, 0.5))
     filler = disk / "filler"
-    with filler.open("wb") as out, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as out:  # a buffer would fail again at the end
         while True:
             out.write(bytes(SPARE_BYTES))
-            out.flush()
     deployment.pour(rest)
     code = ends(process, 30)
     filler.unlink(missing_ok=True)
