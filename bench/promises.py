@@ -9,6 +9,7 @@ trigger belongs to the bench: Postgres tells of it once the transaction is durab
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
@@ -22,7 +23,7 @@ CHANNEL = "promised"
 POLL_SECONDS = 0.05
 
 
-class Promises:
+class Promises(ABC):
     """Watermarks of the partitions and when they came, from a thread of its own."""
 
     def __init__(self, partitions: int) -> None:
@@ -89,8 +90,9 @@ class Promises:
             with self._changed:
                 self._changed.notify_all()
 
+    @abstractmethod
     def _listen(self) -> None:
-        raise NotImplementedError
+        """Note down what is promised until the end."""
 
 
 class Commits(Promises):
